@@ -1,0 +1,53 @@
+# Two commands for a newcomer: `make run`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+SOURCES := $(shell find collector receivers processors exporters -name '*.pyx' -o -name '*.pxd' 2>/dev/null) setup.py
+
+DEMO ?= 1
+
+.PHONY: run test soak lint bench ext sanitize lock clean setup
+
+setup: $(VENV)/.built
+
+$(VENV)/.installed: requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/.built: $(VENV)/.installed pyproject.toml $(SOURCES)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+run: setup
+	$(BIN)/butterfly run -c configs/quickstart.yaml $(if $(filter 0,$(DEMO)),,--demo)
+
+test: setup
+	$(BIN)/python -m pytest
+
+soak: setup
+	$(BIN)/python -m pytest -m soak --timeout=7200
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint collector processors
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m bench
+
+# EXT=collector.wire.scan builds one module in place; without it, all of them.
+ext: $(VENV)/.installed
+	BUTTERFLY_EXT=$(EXT) $(BIN)/python setup.py -q build_ext --inplace --build-temp build/temp-$(or $(EXT),all)
+
+lock:
+	$(UV) pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q -o requirements.lock
+
+clean:
+	rm -rf build $(VENV)
+	find collector receivers processors exporters -name '*.so' -delete

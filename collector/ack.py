@@ -1,0 +1,115 @@
+"""Acknowledgements: a reference-counted completion that travels with every batch.
+
+An `Ack` is resolved exactly once, with the worst outcome of everything that was forked from it. It is owned by whoever
+holds the batch: resolve it, pass it on, `fork` it over several batches, or `join` several into one. Acks are resolved
+on the event loop's thread alone; `on_done` must not block and must not raise.
+
+An ack that is garbage-collected unresolved is a bug: it answers RETRY, so that nothing is lost, and is counted in
+`leaked()`, which the tests hold at zero.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from collector.errors import AckError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Outcome(IntEnum):
+    """What became of a batch; the larger is the worse, and the worst wins."""
+
+    DELIVERED = 0
+    """Everything that must own the data owns it."""
+    FILTERED = 1
+    """A processor removed it on purpose."""
+    RETRY = 2
+    """Nothing owns it; the sender may send it again."""
+    REJECTED = 3
+    """No backend will ever take it. It is in the dead letter, with its reason."""
+
+
+_leaks = 0
+
+
+def leaked() -> int:
+    """How many acks were dropped unresolved since the process started."""
+    return _leaks
+
+
+class Ack:
+    """One completion. `on_done(outcome, reason)` is called exactly once."""
+
+    __slots__ = ("_on_done", "_open", "_reason", "_worst")
+
+    def __init__(self, on_done: Callable[[Outcome, str], None]) -> None:
+        self._on_done: Callable[[Outcome, str], None] | None = on_done
+        self._open = 0
+        self._worst = Outcome.DELIVERED
+        self._reason = ""
+
+    def resolve(self, outcome: Outcome, reason: str = "") -> None:
+        """End this ack. Raises `AckError` when it was resolved, forked or joined before."""
+        if self._on_done is None or self._open:
+            raise AckError("this acknowledgement was already resolved, forked or joined")
+        self._finish(outcome, reason)
+
+    def fork(self, n: int) -> list[Ack]:
+        """`n` acks that together stand for this one, which can't be resolved directly any more. `n` >= 1."""
+        if self._on_done is None or self._open:
+            raise AckError("this acknowledgement was already resolved, forked or joined")
+        if n < 1:
+            raise ValueError("an acknowledgement is forked into at least one")
+        self._open = n
+        return [Ack(self._child_done) for _ in range(n)]
+
+    @staticmethod
+    def join(acks: Sequence[Ack]) -> Ack:
+        """One ack that stands for all of `acks`: its outcome becomes the outcome of each."""
+        if len(acks) == 1:
+            return acks[0]
+        taken = [ack._take() for ack in acks]
+
+        def all_done(outcome: Outcome, reason: str) -> None:
+            for on_done in taken:
+                on_done(outcome, reason)
+
+        return Ack(all_done)
+
+    @staticmethod
+    def ignore() -> Ack:
+        """An ack that nobody waits for: for tests and for data the gateway makes itself."""
+        return Ack(lambda _outcome, _reason: None)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether this ack can no longer be resolved by its holder."""
+        return self._on_done is None or self._open > 0
+
+    def _take(self) -> Callable[[Outcome, str], None]:
+        if self._on_done is None or self._open:
+            raise AckError("this acknowledgement was already resolved, forked or joined")
+        on_done, self._on_done = self._on_done, None
+        return on_done
+
+    def _child_done(self, outcome: Outcome, reason: str) -> None:
+        if outcome > self._worst:
+            self._worst, self._reason = outcome, reason
+        self._open -= 1
+        if self._open == 0:
+            self._finish(self._worst, self._reason)
+
+    def _finish(self, outcome: Outcome, reason: str) -> None:
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(outcome, reason)
+
+    def __del__(self) -> None:
+        # A fork's parent lives as long as its children (they hold its bound method), so this one has no holder left.
+        if self._on_done is not None and not self._open:
+            global _leaks  # noqa: PLW0603 - one process-wide figure, read by the tests and the telemetry
+            _leaks += 1
+            self._finish(Outcome.RETRY, "acknowledgement leaked")

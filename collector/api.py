@@ -1,0 +1,108 @@
+"""Everything a component may import, and all that it needs.
+
+A custom processor:
+
+    from collector.api import Batch, Options, Processor, option
+
+    class DropHealthChecks(Processor):
+        class Config(Options):
+            route: str = option("/healthz", about="Route whose spans are dropped.")
+
+        pure = True
+
+        def process(self, batch: Batch):
+            return [batch.filter(lambda span: span.attributes.get("http.route") != self.config.route, "health_check")]
+
+Name it in the YAML as `./drop_health_checks.py:DropHealthChecks`, as `package.module:DropHealthChecks`, or by an entry
+point in the group `butterfly.processors`.
+"""
+
+from collector.ack import Ack, Outcome
+from collector.batch import ANONYMOUS, Batch, Context, Signal
+from collector.component.base import BuildContext, Component, Extension
+from collector.component.connector import Chunk, DurableConnector, Partition, PartitionListener, Record
+from collector.component.exporter import BatchOptions, Exporter, ExporterOptions, QueueOptions, RetryOptions
+from collector.component.processor import Admitting, Lookahead, Processor, Verdicts
+from collector.component.receiver import Intake, Permit, Receiver
+from collector.errors import (
+    AckError,
+    ButterflyError,
+    ConfigError,
+    ExportError,
+    Overloaded,
+    OwnershipLostError,
+    RejectedExportError,
+    RetryableExportError,
+    StorageError,
+)
+from collector.options import Duration, Options, Secret, Size, option, seconds
+from collector.telemetry.catalogue import Metric
+from collector.telemetry.ledger import Account
+from collector.telemetry.meter import Meter
+from collector.wire import (
+    UNKNOWN_THRESHOLD,
+    Malformed,
+    Probes,
+    SpanIndex,
+    from_json,
+    sample,
+    scan,
+    to_json,
+    validate,
+)
+
+__all__ = [
+    "UNKNOWN_THRESHOLD",
+    "Malformed",
+    "Probes",
+    "SpanIndex",
+    "from_json",
+    "sample",
+    "scan",
+    "to_json",
+    "validate",
+    "ANONYMOUS",
+    "Account",
+    "Ack",
+    "AckError",
+    "Admitting",
+    "Batch",
+    "BatchOptions",
+    "BuildContext",
+    "ButterflyError",
+    "Chunk",
+    "Component",
+    "ConfigError",
+    "Context",
+    "DurableConnector",
+    "Duration",
+    "ExportError",
+    "Exporter",
+    "ExporterOptions",
+    "Extension",
+    "Intake",
+    "Lookahead",
+    "Meter",
+    "Metric",
+    "Options",
+    "Outcome",
+    "Overloaded",
+    "OwnershipLostError",
+    "Partition",
+    "PartitionListener",
+    "Permit",
+    "Processor",
+    "QueueOptions",
+    "Receiver",
+    "Record",
+    "RejectedExportError",
+    "RetryOptions",
+    "RetryableExportError",
+    "Secret",
+    "Signal",
+    "Size",
+    "StorageError",
+    "Verdicts",
+    "option",
+    "seconds",
+]

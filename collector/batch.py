@@ -1,0 +1,217 @@
+"""`Batch`: the telemetry that flows, as the OTLP bytes it arrived in.
+
+A batch is one OTLP `Export*ServiceRequest` in protobuf, a lazy columnar index of it, perhaps a row selection, who sent
+it, and the `Ack` that answers for it. It is immutable: nobody edits a payload in place, so fan-out shares it, and
+whatever changes a batch returns a new one that carries the same ack. The old one must not be used again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from collector.ack import Ack
+from collector.wire import rewrite as wire_rewrite
+from collector.wire import scan as wire_scan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from collector.telemetry.ledger import Account
+    from collector.wire.scan import SpanIndex
+    from collector.wire.view import SpanView
+
+
+class Signal(Enum):
+    """The three kinds of telemetry. The value is the word the YAML uses."""
+
+    TRACES = "traces"
+    METRICS = "metrics"
+    LOGS = "logs"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Who sent a batch. Batches merge only when their contexts are equal."""
+
+    tenant: str = ""
+
+
+ANONYMOUS = Context()
+
+
+class Batch:
+    """One OTLP request on its way through a pipeline. See the module's page for the rules.
+
+    `payload` is protobuf `ExportTraceServiceRequest` bytes that `collector.wire.scan` has accepted; `len(batch)` is the
+    number of selected items. `account` keeps the ledger: `select` books what it removes.
+    """
+
+    __slots__ = ("_bytes", "_count", "_index", "account", "ack", "context", "mask", "payload", "signal")
+
+    def __init__(
+        self,
+        payload: bytes,
+        ack: Ack,
+        *,
+        signal: Signal = Signal.TRACES,
+        context: Context = ANONYMOUS,
+        count: int | None = None,
+        index: SpanIndex | None = None,
+        mask: NDArray[np.bool_] | None = None,
+        account: Account | None = None,
+    ) -> None:
+        self.payload = payload
+        self.ack = ack
+        self.signal = signal
+        self.context = context
+        self.mask = mask
+        self.account = account
+        self._index = index
+        self._count = count
+        self._bytes: bytes | None = None
+
+    def __len__(self) -> int:
+        if self._count is None:
+            self._count = self.index.count if self.mask is None else int(np.count_nonzero(self.mask))
+        return self._count
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.signal.value} items={len(self)} bytes={len(self.payload)}>"
+
+    @property
+    def index(self) -> SpanIndex:
+        """The columns of every span of the payload, selected or not (`mask` tells). Scanned on first use.
+
+        Raises `collector.wire.Malformed` where the payload isn't OTLP, which a receiver has excluded.
+        """
+        if self._index is None:
+            self._index = wire_scan.scan(self.payload)
+        return self._index
+
+    @property
+    def size(self) -> int:
+        """Bytes that this batch keeps in memory: its payload's, whatever is selected."""
+        return len(self.payload)
+
+    def to_bytes(self) -> bytes:
+        """The OTLP request of the selected items: the payload itself when all are."""
+        if self.mask is None:
+            return self.payload
+        if self._bytes is None:
+            self._bytes = wire_rewrite.select(self.payload, self.index, self.mask)
+        return self._bytes
+
+    def filter(self, keep: Callable[[SpanView], bool], reason: str = "filtered") -> Batch:
+        """The same batch with only the spans for which `keep(span)` holds; see `select`."""
+        mask = np.zeros(self.index.count, np.bool_)
+        for span in self.spans():
+            mask[span.row] = keep(span)
+        return self.select(mask, reason)
+
+    def select(self, mask: NDArray[np.bool_], reason: str = "filtered") -> Batch:
+        """The same batch with only the rows where `mask` (one bool per row of `index`) holds, and the same ack.
+
+        Rows that an earlier selection removed stay removed. What this one removes is booked as filtered for `reason`.
+        """
+        kept = mask if self.mask is None else self.mask & mask
+        count = int(np.count_nonzero(kept))
+        removed = len(self) - count
+        if removed == 0:
+            return self
+        if self.account is not None:
+            self.account.filter(removed, reason)
+        return self._with(mask=kept, count=count)
+
+    def replace(self, payload: bytes, *, count: int | None = None, reason: str = "filtered") -> Batch:
+        """The same batch with another payload and the same ack.
+
+        `count` is the new number of items, counted by a scan when it isn't given. Fewer than before are booked as
+        filtered for `reason`, more as accepted.
+        """
+        batch = Batch(
+            payload, self.ack, signal=self.signal, context=self.context, count=count, account=self.account
+        )
+        if self.account is not None:
+            change = len(batch) - len(self)
+            if change < 0:
+                self.account.filter(-change, reason)
+            elif change > 0:
+                self.account.accept(change)
+        return batch
+
+    def rewrite(self, edits: Mapping[int, bytes]) -> Batch:
+        """The same batch with the `Span` message of each row in `edits` replaced, every other byte as it was."""
+        if not edits:
+            return self
+        payload = wire_rewrite.replace_spans(self.payload, self.index, edits, self.mask)
+        return self.replace(payload, count=len(self))
+
+    def split(self, mask: NDArray[np.bool_]) -> tuple[Batch, Batch]:
+        """Two batches, the selected rows where `mask` holds and those where it doesn't; the ack is forked over both."""
+        yes = mask if self.mask is None else self.mask & mask
+        no = ~mask if self.mask is None else self.mask & ~mask
+        first, second = self.ack.fork(2)
+        count = int(np.count_nonzero(yes))
+        return (
+            self._with(mask=yes, count=count, ack=first),
+            self._with(mask=no, count=len(self) - count, ack=second),
+        )
+
+    def fan_out(self, n: int) -> list[Batch]:
+        """`n` batches over the same payload, the ack forked over all of them. Their ledger is the caller's affair."""
+        return [self._with(ack=ack) for ack in self.ack.fork(n)]
+
+    def with_ack(self, ack: Ack) -> Batch:
+        """The same batch, answered for by `ack`."""
+        return self._with(ack=ack)
+
+    def spans(self) -> list[SpanView]:
+        """Lazy views of the selected spans, in order, for processors that think in spans (see `collector.wire.view`).
+
+        Change them, then return `batch.apply(views)`.
+        """
+        from collector.wire.view import views  # noqa: PLC0415 - only custom processors pay for it
+
+        return views(self.payload, self.index, self.mask)
+
+    def apply(self, views: Sequence[SpanView]) -> Batch:
+        """The batch with the changes made to `views` (from `spans()`): only spans that were touched are rewritten."""
+        edits = {view.row: view.to_bytes() for view in views if view.changed}
+        return self.rewrite(edits)
+
+    @staticmethod
+    def merge(batches: Sequence[Batch]) -> Batch:
+        """One batch of all of `batches`, which share signal, context and account; its ack answers for each.
+
+        Concatenated `Export*ServiceRequest` messages parse as one, so this is a join of bytes.
+        """
+        if len(batches) == 1:
+            return batches[0]
+        first = batches[0]
+        return Batch(
+            b"".join([batch.to_bytes() for batch in batches]),
+            Ack.join([batch.ack for batch in batches]),
+            signal=first.signal,
+            context=first.context,
+            count=sum(len(batch) for batch in batches),
+            account=first.account,
+        )
+
+    def _with(self, **changes: Any) -> Batch:
+        count = changes.get("count", self._count)
+        return Batch(
+            self.payload,
+            changes.get("ack", self.ack),
+            signal=self.signal,
+            context=self.context,
+            count=count,
+            index=self._index,
+            mask=changes.get("mask", self.mask),
+            account=self.account,
+        )

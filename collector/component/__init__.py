@@ -1,0 +1,1 @@
+"""The contracts of components, one module a kind."""

@@ -1,0 +1,78 @@
+"""What every component is: a `Config`, a constructor, and a start and stop. Nothing is looked up, all of it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from collector.batch import Signal
+from collector.options import Options
+from collector.telemetry.meter import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from logging import Logger
+
+
+def _no_memory_figure() -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """What the service gives a component when it builds it.
+
+    `id` is the name in the YAML (`otlp/backup`); `log` already says which component speaks; `data_dir` is where the
+    service keeps files; `resident_bytes()` is the resident memory of the process.
+    """
+
+    id: str
+    log: Logger
+    meter: Meter = field(default_factory=Meter)
+    data_dir: Path = Path("butterfly-data")
+    resident_bytes: Callable[[], int] = _no_memory_figure
+
+
+class Component:
+    """Base of every component. A subclass names its `Config` and reads it as `self.config`.
+
+    `signals` are the kinds of telemetry that it takes. A constructor must not touch the network or the disk.
+    """
+
+    Config: ClassVar[type[Options]] = Options
+    signals: ClassVar[frozenset[Signal]] = frozenset(Signal)
+
+    def __init__(self, config: Any, context: BuildContext) -> None:
+        self.config = config
+        self.context = context
+
+    @property
+    def id(self) -> str:
+        """The component's name in the YAML."""
+        return self.context.id
+
+    @classmethod
+    def problems(cls, config: Any) -> list[tuple[tuple[str | int, ...], str]]:
+        """What is wrong with a valid-looking `config`, beyond what types can say: (path below the component, sentence).
+
+        Called by `butterfly validate` and before a component is built; must not touch the network or the disk.
+        """
+        del config
+        return []
+
+    @classmethod
+    def warnings(cls, config: Any) -> list[tuple[tuple[str | int, ...], str]]:
+        """What will run but is surely not what was meant, in the same shape as `problems`."""
+        del config
+        return []
+
+
+class Extension(Component):
+    """Something beside the data path."""
+
+    async def start(self) -> None:
+        """Begin. Raises when it can't; the service then does not start."""
+
+    async def stop(self) -> None:
+        """End, within a second."""

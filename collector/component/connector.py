@@ -1,0 +1,127 @@
+"""Durable connectors: the exporter of one pipeline and the receiver of another, with a log on disk between the two.
+
+A connector's log has one or more partitions. Records have positions 0, 1, 2, ... in each; positions are never reused.
+The graph reads each partition twice (head and tail, see `Lookahead`), and commits the position before which everything
+is settled. `tests/contract` holds every implementation to this page.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from collector.batch import ANONYMOUS, Context, Signal
+from collector.component.base import Component
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from collector.batch import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One appended batch, as it is read back. `time_ns` is stream time at append, non-decreasing along the log."""
+
+    position: int
+    time_ns: int
+    payload: bytes
+    count: int
+    signal: Signal = Signal.TRACES
+    context: Context = ANONYMOUS
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one read gave. `next` is where to read on: past damaged records too, which the connector counts as lost."""
+
+    records: Sequence[Record]
+    next: int
+
+
+class Partition(ABC):
+    """One ordered log. All methods are called on the event loop's thread; none blocks it."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def committed(self) -> int:
+        """Position before which everything was settled; reading starts here after a restart."""
+
+    @property
+    @abstractmethod
+    def end(self) -> int:
+        """Position after the newest durable record."""
+
+    @abstractmethod
+    def now_ns(self) -> int:
+        """Stream time: never goes back, and steps of the machine's clock don't move it."""
+
+    @abstractmethod
+    async def wait(self, position: int) -> None:
+        """Return when `end > position`."""
+
+    @abstractmethod
+    async def read(self, position: int, max_bytes: int) -> Chunk:
+        """Records from `position` on, at least one readable record or skipped damage when `position < end`.
+
+        Stops before `max_bytes` of payload are exceeded, but never gives fewer than one record.
+        """
+
+    @abstractmethod
+    async def commit(self, position: int) -> None:
+        """Everything before `position` is settled. Durable when it returns.
+
+        Raises `OwnershipLostError` (never retried) or `StorageError` (tried again at the next commit).
+        """
+
+    @abstractmethod
+    async def journal(self, blob: bytes, count: int, head: int, keep: int) -> None:
+        """Make `count` verdicts durable; `head` is the position up to which records were observed when they were made.
+
+        Older blobs may be dropped when their `head` is not after the committed position and at least `keep` newer
+        verdicts remain. Raises as `commit`.
+        """
+
+    @abstractmethod
+    async def load_journal(self) -> Sequence[bytes]:
+        """Every blob that is kept, oldest first."""
+
+    def under_pressure(self) -> bool:
+        """Whether the log runs out of room, so that the graph should have traces decided early and commit sooner."""
+        return False
+
+
+class PartitionListener(Protocol):
+    """The graph's side: told which partitions are this process's to read."""
+
+    async def assigned(self, partition: Partition) -> None:
+        """Begin to read `partition`."""
+
+    async def revoked(self, partition: Partition) -> None:
+        """Flush and commit within a bounded time, then forget `partition`."""
+
+
+class DurableConnector(Component):
+    """Base of durable connectors."""
+
+    async def start(self, listener: PartitionListener | None) -> None:
+        """Open the log; with a `listener`, begin to assign partitions to it. Raises when the log can't be opened."""
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        """Revoke what is assigned, finish appends, close. What was not settled stays for the next life."""
+        raise NotImplementedError
+
+    def append(self, batch: Batch) -> None:
+        """Take one batch over; returns at once.
+
+        `batch.ack` is resolved DELIVERED when the record is durable, RETRY with a reason when it can't be written.
+        """
+        raise NotImplementedError
+
+    def ready(self) -> str | None:
+        """None when the log can take appends, else the reason for a person."""
+        return None

@@ -1,0 +1,104 @@
+"""Processors change or hold batches. Synchronous, no clock reads, no sockets: the graph owns tasks, timers and time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from collector.component.base import Component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from collector.batch import Batch
+
+
+class Processor(Component):
+    """Base of processors.
+
+    Return every batch you were given, never swallow one: an emptied batch (`batch.select(nothing)`) is returned and the
+    graph acknowledges it. A batch may be held and returned later, from `process`, `tick` or `drain`. Whatever raises
+    sends the batch back to its sender as retryable, except in a processor that sets `fails_closed`.
+
+    `pure` promises that the same batch always gives the same result and that nothing is held: only such a processor may
+    stand before a lookahead processor in the same pipeline, because it runs on both readings of the log.
+    """
+
+    pure: ClassVar[bool] = False
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        """Take one batch; return what goes on now."""
+        return (batch,)
+
+    def tick(self, now_ns: int) -> Iterable[Batch]:
+        """Called about ten times a second with the pipeline's own time; return held batches that are due."""
+        del now_ns
+        return ()
+
+    def drain(self) -> Iterable[Batch]:
+        """The pipeline stops: return everything that is held."""
+        return ()
+
+
+class Admitting(Processor):
+    """A processor that also guards the door: the graph asks it before a request is decoded."""
+
+    @abstractmethod
+    def admit(self, size: int, inflight: int) -> None:
+        """Raise `Overloaded` to refuse a request of `size` wire bytes while `inflight` are inside. Thread-safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Decisions that must be durable before they have an effect. `blob` is the processor's own encoding."""
+
+    blob: bytes
+    count: int
+
+
+class Lookahead(Processor):
+    """A processor that sees every record twice: at the head of the log, and again when its fate is known.
+
+    The graph calls `observe` for each record as it arrives, in order of position; makes the `Verdicts` of
+    `take_verdicts` durable; and calls `process` for the records before `boundary()`, in order, once the verdicts taken
+    at that boundary are durable. Between the two the processor keeps no payload. One instance serves one partition of
+    the log; after a restart it is given the journal's blobs (`restore`), then observes again from the committed
+    position: a verdict that was restored is never decided anew.
+    """
+
+    journal_entries: int = 1_000_000
+    """How many verdicts are worth keeping in the journal beyond those that a restart needs."""
+
+    @abstractmethod
+    def observe(self, batch: Batch, position: int, now_ns: int) -> None:
+        """The record at `position`, appended at stream time `now_ns`. Decide what was due before `now_ns` first."""
+
+    @abstractmethod
+    def boundary(self) -> int:
+        """Every record before this position has all of its traces decided."""
+
+    @abstractmethod
+    def take_verdicts(self) -> Verdicts | None:
+        """The verdicts made since the last call, or None."""
+
+    @abstractmethod
+    def restore(self, blob: bytes) -> None:
+        """A blob that `take_verdicts` gave in an earlier life. Oldest first."""
+
+    @abstractmethod
+    def settled(self, position: int) -> None:
+        """Every record before `position` has been processed: verdicts that only they needed may be forgotten."""
+
+    @abstractmethod
+    def shed(self, position: int) -> None:
+        """Room is short: decide now, on what is known, every trace that began before `position`. Counted as early."""
+
+    @abstractmethod
+    def decide_all(self) -> None:
+        """Decide every open trace on what is there: the pipeline stops and its log dies with it."""
+
+    def explain(self, trace_id: bytes) -> dict[str, Any] | None:
+        """What is known of the verdict of a trace (16 bytes), for a person; None when nothing is."""
+        del trace_id
+        return None

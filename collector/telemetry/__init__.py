@@ -1,0 +1,1 @@
+"""Self-telemetry: the ledger, the catalogue of metrics, and the instruments."""

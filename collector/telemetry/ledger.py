@@ -1,0 +1,68 @@
+"""The ledger: every item that entered a pipeline is somewhere, and the books say where.
+
+    accepted = delivered + filtered(reason) + dead_lettered(reason) + returned(reason) + held
+
+holds at every moment. `returned` is what went back to the sender with a retryable answer: the sender still owns it.
+`held` is counted up and down by itself and not computed from the others, so that a mistake shows (`imbalance()`).
+All figures count items (spans, data points, log records) and are touched on the event loop's thread alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+
+class Account:
+    """The books of one pipeline."""
+
+    __slots__ = ("accepted", "dead_lettered", "delivered", "filtered", "held", "pipeline", "returned")
+
+    def __init__(self, pipeline: str) -> None:
+        self.pipeline = pipeline
+        self.accepted = 0
+        self.delivered = 0
+        self.filtered: Counter[str] = Counter()
+        self.dead_lettered: Counter[str] = Counter()
+        self.returned: Counter[str] = Counter()
+        self.held = 0
+
+    def accept(self, items: int) -> None:
+        """`items` entered the pipeline."""
+        self.accepted += items
+        self.held += items
+
+    def deliver(self, items: int) -> None:
+        """Every exporter of the pipeline has `items`."""
+        self.delivered += items
+        self.held -= items
+
+    def filter(self, items: int, reason: str) -> None:
+        """A processor removed `items` on purpose."""
+        self.filtered[reason] += items
+        self.held -= items
+
+    def dead_letter(self, items: int, reason: str) -> None:
+        """`items` are in the dead letter; no backend takes them."""
+        self.dead_lettered[reason] += items
+        self.held -= items
+
+    def give_back(self, items: int, reason: str) -> None:
+        """`items` were answered with a retryable error; their sender owns them again."""
+        self.returned[reason] += items
+        self.held -= items
+
+    def imbalance(self) -> int:
+        """0, or the number of items the books have lost (> 0) or invented (< 0)."""
+        settled = self.delivered + self.filtered.total() + self.dead_lettered.total() + self.returned.total()
+        return self.accepted - settled - self.held
+
+
+class Ledger:
+    """The accounts of all pipelines, by pipeline ID."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+
+    def account(self, pipeline: str) -> Account:
+        """The account of `pipeline`, opened on first use."""
+        return self.accounts.setdefault(pipeline, Account(pipeline))

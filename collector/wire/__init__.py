@@ -1,0 +1,11 @@
+"""OTLP on the wire: compiled readers and writers of `Export*ServiceRequest` bytes. No protobuf object anywhere.
+
+`scan` and `validate` index a request, `Probes` are conditions that a scan evaluates on the way, `rewrite` selects and
+patches spans by copying slices, `view` shows single spans to Python, `otlp_json` translates to and from OTLP/JSON.
+"""
+
+from collector.wire.otlp_json import from_json, to_json
+from collector.wire.rewrite import UNKNOWN_THRESHOLD, sample
+from collector.wire.scan import Malformed, Probes, SpanIndex, scan, validate
+
+__all__ = ["UNKNOWN_THRESHOLD", "Malformed", "Probes", "SpanIndex", "from_json", "sample", "scan", "to_json", "validate"]

@@ -1,0 +1,37 @@
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.wire.scan import SpanIndex
+
+UNKNOWN_THRESHOLD: int
+"""In `thresholds`: kept with a probability that nobody knows, so an incoming `th` is erased."""
+
+def select(payload: bytes, index: SpanIndex, mask: NDArray[np.bool_]) -> bytes:
+    """The request with only the spans where `mask` holds. Slices are copied; resources and scopes that are left without
+    spans disappear; everything else that they hold (schema URLs, unknown fields, repeated singular messages) stays."""
+
+def replace_spans(
+    payload: bytes, index: SpanIndex, edits: Mapping[int, bytes], mask: NDArray[np.bool_] | None = None
+) -> bytes:
+    """The request with the `Span` body of each row in `edits` replaced; with `mask`, only the rows where it holds."""
+
+def sample(
+    payload: bytes,
+    index: SpanIndex,
+    mask: NDArray[np.bool_],
+    thresholds: NDArray[np.uint64],
+    suffixes: Sequence[bytes] = (),
+    suffix: NDArray[np.int16] | None = None,
+) -> bytes:
+    """`select`, and the sampling threshold of every kept span written to its tracestate (`ot=th:...`).
+
+    `thresholds[row]` is the 56-bit rejection threshold T_d of the decision that kept the span, or `UNKNOWN_THRESHOLD`.
+    By the W3C/OpenTelemetry rules: an incoming th larger than T_d stays; else T_d is written (precision: trailing zero
+    digits cut, `0` for 100%); UNKNOWN erases th; `rv` and other `ot` sub-keys are preserved, other vendors' members
+    stay in order, `ot` moves to the front when it is written, and its value never exceeds 256 characters (then it is
+    left as it was); a tracestate that doesn't parse is left as it was.
+
+    `suffix[row] >= 0` appends `suffixes[suffix[row]]` (an encoded field of `Span`, such as one attribute) to the span.
+    """
