@@ -47,6 +47,7 @@ from collector.wire import (
     from_json,
     sample,
     scan,
+    select,
     to_json,
     validate,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "from_json",
     "sample",
     "scan",
+    "select",
     "to_json",
     "validate",
     "ANONYMOUS",
