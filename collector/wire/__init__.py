@@ -5,7 +5,18 @@ patches spans by copying slices, `view` shows single spans to Python, `otlp_json
 """
 
 from collector.wire.otlp_json import from_json, to_json
-from collector.wire.rewrite import UNKNOWN_THRESHOLD, sample
+from collector.wire.rewrite import UNKNOWN_THRESHOLD, sample, select
 from collector.wire.scan import Malformed, Probes, SpanIndex, scan, validate
 
-__all__ = ["UNKNOWN_THRESHOLD", "Malformed", "Probes", "SpanIndex", "from_json", "sample", "scan", "to_json", "validate"]
+__all__ = [
+    "UNKNOWN_THRESHOLD",
+    "Malformed",
+    "Probes",
+    "SpanIndex",
+    "from_json",
+    "sample",
+    "scan",
+    "select",
+    "to_json",
+    "validate",
+]
