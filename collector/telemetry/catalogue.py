@@ -27,13 +27,14 @@ class Metric:
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 _TABLE = (
-    # -- ledger: accepted = delivered + filtered + dead_lettered + returned + held, per pipeline, in items
+    # -- ledger: accepted = delivered + filtered + dead_lettered + returned + lost + held, per pipeline, in items
     Metric("butterfly_accepted_items_total", "counter", "Items that entered the pipeline.", ("pipeline",)),
     Metric("butterfly_delivered_items_total", "counter", "Items that every exporter of the pipeline has.", ("pipeline",)),
     Metric("butterfly_filtered_items_total", "counter", "Items a processor removed on purpose.", ("pipeline", "reason")),
     Metric("butterfly_dead_lettered_items_total", "counter", "Items no backend takes, kept in the dead letter.",
            ("pipeline", "reason")),
     Metric("butterfly_returned_items_total", "counter", "Items answered with a retryable error.", ("pipeline", "reason")),
+    Metric("butterfly_lost_items_total", "counter", "Items that the log could not give back.", ("pipeline", "reason")),
     Metric("butterfly_held_items", "gauge", "Items inside the gateway now.", ("pipeline",)),
     Metric("butterfly_leaked_acks_total", "counter", "Acknowledgements dropped unresolved: always a bug."),
     # -- process
@@ -47,7 +48,7 @@ _TABLE = (
     Metric("butterfly_receiver_ack_seconds", "histogram", "From a request's arrival to its answer.",
            ("receiver", "transport"), _SECONDS),
     # -- admission
-    Metric("butterfly_inflight_bytes", "gauge", "Wire bytes admitted and not answered yet.", ("receiver",)),
+    Metric("butterfly_inflight_bytes", "gauge", "Wire bytes admitted and not answered yet."),
     Metric("butterfly_memory_limiter_refused_total", "counter", "Requests refused before they were decoded.",
            ("processor", "reason")),
     # -- tail sampling

@@ -1,8 +1,9 @@
 """The ledger: every item that entered a pipeline is somewhere, and the books say where.
 
-    accepted = delivered + filtered(reason) + dead_lettered(reason) + returned(reason) + held
+    accepted = delivered + filtered(reason) + dead_lettered(reason) + returned(reason) + lost(reason) + held
 
 holds at every moment. `returned` is what went back to the sender with a retryable answer: the sender still owns it.
+`lost` is what a durable connector found damaged; it is 0 unless a disk lied.
 `held` is counted up and down by itself and not computed from the others, so that a mistake shows (`imbalance()`).
 All figures count items (spans, data points, log records) and are touched on the event loop's thread alone.
 """
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from collector.ack import Outcome
+
 
 class Account:
     """The books of one pipeline."""
 
-    __slots__ = ("accepted", "dead_lettered", "delivered", "filtered", "held", "pipeline", "returned")
+    __slots__ = ("accepted", "dead_lettered", "delivered", "filtered", "held", "lost", "pipeline", "returned")
 
     def __init__(self, pipeline: str) -> None:
         self.pipeline = pipeline
@@ -24,6 +27,7 @@ class Account:
         self.filtered: Counter[str] = Counter()
         self.dead_lettered: Counter[str] = Counter()
         self.returned: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
         self.held = 0
 
     def accept(self, items: int) -> None:
@@ -51,9 +55,27 @@ class Account:
         self.returned[reason] += items
         self.held -= items
 
+    def lose(self, items: int, reason: str) -> None:
+        """`items` can't be read back from the log."""
+        self.lost[reason] += items
+        self.held -= items
+
+    def settle(self, items: int, outcome: Outcome, reason: str) -> None:
+        """Book `items` by the outcome of their acknowledgement."""
+        if outcome is Outcome.DELIVERED:
+            self.deliver(items)
+        elif outcome is Outcome.FILTERED:
+            self.filter(items, reason or "downstream")
+        elif outcome is Outcome.RETRY:
+            self.give_back(items, reason or "unavailable")
+        else:
+            self.dead_letter(items, reason or "rejected")
+
     def imbalance(self) -> int:
         """0, or the number of items the books have lost (> 0) or invented (< 0)."""
-        settled = self.delivered + self.filtered.total() + self.dead_lettered.total() + self.returned.total()
+        settled = self.delivered + sum(
+            books.total() for books in (self.filtered, self.dead_lettered, self.returned, self.lost)
+        )
         return self.accepted - settled - self.held
 
 

@@ -1,0 +1,91 @@
+"""`butterfly run`: the gateway itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import uvloop
+from rich.console import Console
+
+from collector.cli.logs import configure
+from collector.cli.screen import Screen
+from collector.config import load, select
+from collector.errors import ButterflyError, ConfigError
+from collector.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from collector.config.model import GatewayConfig
+
+DEMO_RATE = 2000
+DEMO_SECONDS = 24 * 3600
+
+
+@click.command()
+@click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), required=True, help="YAML file.")
+@click.option("--pipelines", default="", help="Run only these, comma-separated: traces/ingest,traces/sample")
+@click.option("--screen/--no-screen", default=None, help="Live screen; by default where there is a terminal.")
+@click.option("--demo", is_flag=True, help=f"Also start the bundled generator at {DEMO_RATE} spans/s.")
+def run(path: Path, pipelines: str, screen: bool | None, demo: bool) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C. SIGHUP reloads the file."""
+
+    def read() -> GatewayConfig:
+        config = load(path)
+        return select(config, [each.strip() for each in pipelines.split(",")]) if pipelines else config
+
+    try:
+        config = read()
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        raise SystemExit(2) from None
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    live = sys.stdout.isatty() if screen is None else screen
+    console = Console() if live else None
+    logs = config.service.telemetry.logs
+    configure(logs.level, logs.encoding, console)
+    with _demo_traffic() if demo else _nothing():
+        try:
+            code = uvloop.run(_serve(config, read, console, str(path)))
+        except (ButterflyError, OSError) as error:
+            click.echo(f"butterfly can't start: {error}", err=True)
+            raise SystemExit(1) from None
+    raise SystemExit(code)
+
+
+async def _serve(config: GatewayConfig, read: object, console: Console | None, title: str) -> int:
+    service = Service(config, read)  # type: ignore[arg-type]
+    screen = asyncio.get_running_loop().create_task(Screen(service, console, title).run())
+    try:
+        return await service.run()
+    finally:
+        screen.cancel()
+        await asyncio.gather(screen, return_exceptions=True)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _demo_traffic() -> Iterator[None]:
+    """The generator in a process of its own, at a lower priority, for a day at the most."""
+    command = [sys.executable, "-m", "collector.cli", "generate", "--rate", str(DEMO_RATE), "--duration", f"{DEMO_SECONDS}s"]
+    with subprocess.Popen(  # noqa: S603 - our own command line, nothing of it from outside
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: os.nice(5) and None,  # noqa: PLW1509 - before any thread is started
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()

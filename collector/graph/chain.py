@@ -1,0 +1,87 @@
+"""A run of processors: feeds each what the one before returned, and answers for what ends inside."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from collector.ack import Outcome
+from collector.component.processor import Lookahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from collector.batch import Batch
+    from collector.component.processor import Processor
+    from collector.telemetry.ledger import Account
+
+    OnFailure = Callable[[Batch, str], None]
+
+log = logging.getLogger("butterfly.graph")
+
+
+class Chain:
+    """Processors in order. `failed(batch, reason)` gets, and must answer for, each batch whose processor raised."""
+
+    def __init__(self, processors: Sequence[Processor], failed: OnFailure) -> None:
+        self.processors = tuple(processors)
+        self._failed = failed
+
+    def push(self, batch: Batch, start: int = 0) -> list[Batch]:
+        """What comes out at the end for one batch going in before processor number `start`."""
+        batches = [batch]
+        for processor in self.processors[start:]:
+            batches = self._step(processor, batches)
+        return batches
+
+    def tick(self, now_ns: int) -> list[Batch]:
+        """What comes out because time passed. A lookahead processor's time is the head's to tell."""
+        return self._each(lambda each: () if isinstance(each, Lookahead) else each.tick(now_ns))
+
+    def drain(self) -> list[Batch]:
+        """What comes out because the pipeline stops."""
+        return self._each(lambda processor: processor.drain())
+
+    def _each(self, ask: Callable[[Processor], Iterable[Batch]]) -> list[Batch]:
+        out: list[Batch] = []
+        for number, processor in enumerate(self.processors):
+            try:
+                released = list(ask(processor))
+            except Exception:
+                log.exception("processor %s failed on its own time", processor.id)
+                continue
+            for batch in _settle_empty(released):
+                out.extend(self.push(batch, number + 1))
+        return out
+
+    def _step(self, processor: Processor, batches: list[Batch]) -> list[Batch]:
+        out: list[Batch] = []
+        for batch in batches:
+            try:
+                out.extend(processor.process(batch))
+            except Exception as error:  # noqa: BLE001 - whatever a custom processor raises must not stop the pipeline
+                log.error("processor %s failed with %s", processor.id, type(error).__name__)  # noqa: TRY400 - a traceback may quote telemetry
+                self._failed(batch, f"{processor.id}_failed")
+        return _settle_empty(out)
+
+
+def _settle_empty(batches: list[Batch]) -> list[Batch]:
+    """Acknowledge the batches that were emptied; give back the others. `select` has booked what it removed."""
+    full: list[Batch] = []
+    for batch in batches:
+        if len(batch):
+            full.append(batch)
+        else:
+            batch.ack.resolve(Outcome.FILTERED)
+    return full
+
+
+def give_back(account: Account) -> OnFailure:
+    """For pipelines fed by receivers: the sender keeps what a processor failed on."""
+
+    def failed(batch: Batch, reason: str) -> None:
+        if not batch.ack.resolved:
+            account.give_back(len(batch), reason)
+            batch.ack.resolve(Outcome.RETRY, reason)
+
+    return failed

@@ -1,0 +1,122 @@
+"""The running gateway: components started from the exporters back to the receivers, and stopped the other way round."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Mapping
+
+    from collector.batch import Signal
+    from collector.component.base import Extension
+    from collector.component.connector import DurableConnector
+    from collector.component.receiver import Receiver
+    from collector.export_queue.queue import ExportQueue
+    from collector.graph.admission import Admission
+    from collector.graph.direct import DirectPipeline
+    from collector.graph.intake import PipelineIntake
+    from collector.graph.log_pipeline import LogPipeline
+    from collector.graph.runner import PartitionRunner
+
+log = logging.getLogger("butterfly.graph")
+
+TICK_S = 0.1
+STOP_WITHIN_S = 8.0
+"""SIGTERM to exit is 9 s at the most; the rest is the interpreter's."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything the builder made, by ID of the YAML."""
+
+    admission: Admission
+    extensions: dict[str, Extension] = field(default_factory=dict)
+    queues: dict[str, ExportQueue] = field(default_factory=dict)
+    connectors: dict[str, DurableConnector] = field(default_factory=dict)
+    listeners: dict[str, LogPipeline] = field(default_factory=dict)
+    """By the connector's ID: who reads its log."""
+    memory: dict[str, PartitionRunner] = field(default_factory=dict)
+    """By the pipeline's ID: lookahead without a durable log."""
+    direct: dict[str, DirectPipeline] = field(default_factory=dict)
+    receivers: dict[str, tuple[Receiver, Mapping[Signal, PipelineIntake]]] = field(default_factory=dict)
+
+
+class Graph:
+    """Owns tasks, timers and time. Nothing below it reads a clock."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._ticker: asyncio.Task[None] | None = None
+        self._started: list[str] = []
+
+    async def start(self) -> None:
+        """Exporters first, receivers last. When one can't start, what was started is stopped and the error raised."""
+        parts = self.parts
+        try:
+            for extension in parts.extensions.values():
+                await extension.start()
+            for queue in parts.queues.values():
+                await queue.start()
+            for runner in parts.memory.values():
+                await runner.start()
+            for id_, connector in parts.connectors.items():
+                await connector.start(parts.listeners.get(id_))
+                self._started.append(id_)
+            self._ticker = asyncio.get_running_loop().create_task(self._tick_for_ever())
+            for id_, (receiver, intakes) in parts.receivers.items():
+                await receiver.start(intakes)
+                self._started.append(id_)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Receivers first: they answer what they took. What is undecided or undelivered stays in the logs."""
+        parts, deadline = self.parts, monotonic() + STOP_WITHIN_S
+        receivers = [receiver.stop() for id_, (receiver, _) in parts.receivers.items() if id_ in self._started]
+        await self._all("receiver", receivers)
+        for pipeline in parts.direct.values():
+            pipeline.drain()
+        patience = max(0.5, (deadline - monotonic()) / 2)
+        await self._all("pipeline", [runner.stop(patience) for runner in parts.memory.values()])
+        connectors = [each.stop() for id_, each in parts.connectors.items() if id_ in self._started]
+        await self._all("connector", connectors)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        patience = max(0.5, deadline - monotonic())
+        await self._all("exporter", [queue.stop(patience) for queue in parts.queues.values()])
+        await self._all("extension", [extension.stop() for extension in parts.extensions.values()])
+
+    def runners(self) -> Iterator[tuple[str, PartitionRunner]]:
+        """Every partition that is worked through now, with the ID of what feeds it."""
+        for id_, pipeline in self.parts.listeners.items():
+            for runner in pipeline.runners.values():
+                yield id_, runner
+        yield from self.parts.memory.items()
+
+    def not_ready(self) -> list[str]:
+        """Why the gateway can't take work in now, for a person; empty when it can."""
+        reasons = [f"{id_}: {why}" for id_, each in self.parts.connectors.items() if (why := each.ready()) is not None]
+        return reasons if self._ticker is not None else ["starting", *reasons]
+
+    async def _all(self, kind: str, stops: list[Coroutine[None, None, None]]) -> None:
+        for result in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(result, BaseException):
+                log.error("a %s did not stop cleanly: %s", kind, type(result).__name__, exc_info=result)
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = monotonic_ns()
+            for pipeline in self.parts.direct.values():
+                pipeline.tick(now)
+            for _, runner in self.runners():
+                try:
+                    await runner.tick()
+                except Exception:
+                    log.exception("a pipeline failed on its own time")

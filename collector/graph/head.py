@@ -1,0 +1,125 @@
+"""The leading position on a log: shows each record to the lookahead processor, and makes its verdicts durable."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from collector.ack import Ack, Outcome
+from collector.batch import Batch
+from collector.errors import StorageError
+from collector.graph.chain import Chain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from collector.component.connector import Partition
+    from collector.component.processor import Lookahead, Processor, Verdicts
+    from collector.graph.observed import Observed
+    from collector.telemetry.ledger import Account
+
+log = logging.getLogger("butterfly.graph")
+
+READ_BYTES = 2 << 20
+RETRY_PAUSE_S = 0.5
+
+
+class Head:
+    """Observes a partition from its committed position on. `allow(position)` is called as the boundary moves.
+
+    The order that makes a crash harmless: the boundary is read, the verdicts behind it are made durable, and only then
+    is the tail allowed to pass. Stream time is the records' own while there is a backlog, and the partition's clock at
+    the end of the log, so that a restart decides as the first life would have.
+    """
+
+    def __init__(
+        self,
+        partition: Partition,
+        before: Sequence[Processor],
+        processor: Lookahead,
+        account: Account,
+        *,
+        observed: Observed | None,
+        allow: Callable[[int], None],
+    ) -> None:
+        self.position = partition.committed
+        self.processor = processor
+        self._partition = partition
+        self._before = Chain(before, _not_shown)
+        self._account = account
+        self._counts = observed
+        self._allow = allow
+        self._unsafe: deque[tuple[int, int, Verdicts | None]] = deque()
+        self._publishing = asyncio.Lock()
+        self._observed = partition.committed
+
+    async def restore(self) -> None:
+        """Give the processor the verdicts of earlier lives."""
+        for blob in await self._partition.load_journal():
+            self.processor.restore(blob)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._partition.wait(self.position)
+            await self.advance()
+
+    async def advance(self) -> None:
+        """Observe what can be read now."""
+        chunk = await self._partition.read(self.position, READ_BYTES)
+        for record in chunk.records:
+            batch = Batch(
+                record.payload, Ack.ignore(), signal=record.signal, context=record.context, count=record.count
+            )
+            if self._counts is not None:
+                self._account.accept(record.count)
+                self._counts.add(record.position, record.count)
+            for shown in self._before.push(batch) if self._before.processors else (batch,):
+                self.processor.observe(shown, record.position, record.time_ns)
+                shown.ack.resolve(Outcome.DELIVERED)
+            self._observed = record.position + 1
+        self.position = chunk.next
+        await self.publish()
+
+    async def tick(self) -> None:
+        """At the end of the log time passes by the partition's clock; while there is a backlog, by the records."""
+        if self.position >= self._partition.end:
+            self.processor.tick(self._partition.now_ns())
+        await self.publish()
+
+    async def publish(self) -> None:
+        """Make the verdicts taken so far durable, then let the tail pass. A log that can't be written holds it back."""
+        boundary = self.processor.boundary()
+        if boundary >= self._observed:
+            boundary = self.position
+        verdicts = self.processor.take_verdicts()
+        if verdicts is None and self._unsafe:
+            # Nothing new to save: the verdicts that still wait are all that this boundary depends on, too.
+            _, head, waiting = self._unsafe.pop()
+            self._unsafe.append((boundary, head, waiting))
+        else:
+            self._unsafe.append((boundary, self.position, verdicts))
+        async with self._publishing:
+            while self._unsafe:
+                _, head, verdicts = self._unsafe[0]
+                if verdicts is not None and not await self._journal(verdicts, head):
+                    return
+                self._allow(self._unsafe.popleft()[0])
+
+    async def _journal(self, verdicts: Verdicts, head: int) -> bool:
+        try:
+            await self._partition.journal(verdicts.blob, verdicts.count, head, self.processor.journal_entries)
+        except StorageError as error:
+            log.warning("partition %s: verdicts wait for the log: %s", self._partition.name, error)
+            await asyncio.sleep(RETRY_PAUSE_S)
+            return False
+        return True
+
+
+def _not_shown(batch: Batch, reason: str) -> None:
+    """A processor failed on the first reading: it will fail on the second too, and the tail dead-letters the record."""
+    del reason
+    if not batch.ack.resolved:
+        batch.ack.resolve(Outcome.RETRY)

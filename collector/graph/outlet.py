@@ -1,0 +1,119 @@
+"""The end of a pipeline: every batch goes to all of its exporters and connectors, and the ledger hears the end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from collector.ack import Ack, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from collector.batch import Batch
+    from collector.component.connector import DurableConnector
+    from collector.telemetry.ledger import Account
+
+
+RETRY_PAUSE_S = 0.5
+
+
+class Sink(Protocol):
+    """What a batch can end in: an export queue, or the appending side of a connector."""
+
+    def has_room(self, size: int) -> bool: ...
+
+    def offer(self, batch: Batch) -> bool: ...
+
+    async def room(self, size: int) -> None: ...
+
+
+class LogSink:
+    """The appending side of a durable connector. It answers RETRY by itself where it can't write."""
+
+    def __init__(self, connector: DurableConnector) -> None:
+        self._connector = connector
+
+    def has_room(self, size: int) -> bool:
+        del size
+        return True
+
+    def offer(self, batch: Batch) -> bool:
+        self._connector.append(batch)
+        return True
+
+    async def room(self, size: int) -> None:
+        del size
+
+
+class Outlet:
+    """Fan-out with the acknowledgement rule of DESIGN.md.
+
+    Out of a log (`from_log`): a batch is answered when every sink has delivered or dead-lettered it. A sink that gives
+    it back is offered it again, alone, until the pipeline stops; then the answer is RETRY and the log still has it.
+
+    From a receiver: a batch is answered when every durable connector has it on disk and every export queue has taken it
+    over; the ledger waits for the real end. Without room it goes back to the sender.
+    """
+
+    def __init__(self, account: Account, sinks: Sequence[Sink], *, from_log: bool) -> None:
+        self._account = account
+        self._sinks = tuple(sinks)
+        self._from_log = from_log
+        self._stopping = False
+
+    async def room(self, size: int) -> None:
+        """Wait until every sink has room for `size` more bytes."""
+        while not self._has_room(size):
+            for sink in self._sinks:
+                await sink.room(size)
+
+    def emit(self, batch: Batch) -> None:
+        """Take `batch` over."""
+        if self._from_log:
+            self._emit_until_settled(batch)
+        elif self._has_room(batch.size):
+            self._emit_once(batch)
+        else:
+            self._account.give_back(len(batch), "queue_full")
+            batch.ack.resolve(Outcome.RETRY, "queue_full")
+
+    def stop(self) -> None:
+        """From now on what a sink gives back stays with the log."""
+        self._stopping = True
+
+    def _emit_until_settled(self, batch: Batch) -> None:
+        items, record = len(batch), batch.ack
+
+        def ended(outcome: Outcome, reason: str) -> None:
+            self._account.settle(items, outcome, reason)
+            record.resolve(outcome, reason)
+
+        for sink, share in zip(self._sinks, Ack(ended).fork(len(self._sinks)), strict=True):
+            self._offer(sink, batch, share)
+
+    def _offer(self, sink: Sink, batch: Batch, share: Ack) -> None:
+        def done(outcome: Outcome, reason: str) -> None:
+            if outcome is Outcome.RETRY and not self._stopping:
+                asyncio.get_running_loop().call_later(RETRY_PAUSE_S, self._offer, sink, batch, share)
+            else:
+                share.resolve(outcome, reason)
+
+        ack = Ack(done)
+        if self._stopping or not sink.offer(batch.with_ack(ack)):
+            ack.resolve(Outcome.RETRY, "queue_full")
+
+    def _emit_once(self, batch: Batch) -> None:
+        items, account = len(batch), self._account
+        logs = [sink for sink in self._sinks if isinstance(sink, LogSink)]
+        senders = iter(batch.ack.fork(len(logs))) if logs else iter(())
+        books = Ack(lambda outcome, reason: account.settle(items, outcome, reason)).fork(len(self._sinks))
+        for sink, book in zip(self._sinks, books, strict=True):
+            ack = Ack.join([next(senders), book]) if isinstance(sink, LogSink) else book
+            if not sink.offer(batch.with_ack(ack)):
+                ack.resolve(Outcome.RETRY, "queue_full")
+        if not logs:
+            batch.ack.resolve(Outcome.DELIVERED)
+
+    def _has_room(self, size: int) -> bool:
+        return all(sink.has_room(size) for sink in self._sinks)

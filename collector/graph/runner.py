@@ -1,0 +1,169 @@
+"""One partition being worked through: head, tail, time, commits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from collector.component.processor import Lookahead
+from collector.errors import OwnershipLostError
+from collector.graph.head import Head
+from collector.graph.observed import Observed
+from collector.graph.tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from collector.component.connector import Partition
+    from collector.component.processor import Processor
+    from collector.export_queue.dead_letter import DeadLetter
+    from collector.graph.outlet import Outlet
+    from collector.telemetry.ledger import Account
+
+log = logging.getLogger("butterfly.graph")
+
+COMMIT_EVERY_S = 1.0
+SHED_SHARE = 4
+"""Under pressure the oldest quarter of what waits is decided early, tick by tick."""
+
+
+class PartitionRunner:
+    """Runs `processors` over `partition`. With a `Lookahead` among them there is a head and a tail, else a tail alone.
+
+    `books_accepted` is False where a receiver's half of the same pipeline has entered the items in the ledger. `final`
+    says that the log does not outlive the process: at stop every open trace is decided on what is there.
+    """
+
+    def __init__(
+        self,
+        partition: Partition,
+        processors: Sequence[Processor],
+        outlet: Outlet,
+        account: Account,
+        dead_letter: DeadLetter,
+        *,
+        fatal: Callable[[str], None],
+        books_accepted: bool = True,
+        final: bool = False,
+    ) -> None:
+        self.partition = partition
+        self.account = account
+        self._outlet = outlet
+        self._fatal = fatal
+        self.head: Head | None = None
+        self._final = final
+        self._tasks: list[asyncio.Task[None]] = []
+        self._oldest: tuple[int, float] = (partition.committed, monotonic())
+        lookahead = next((each for each in processors if isinstance(each, Lookahead)), None)
+        observed = Observed(partition.committed) if lookahead is not None and books_accepted else None
+        self.tail = Tail(
+            partition,
+            processors,
+            outlet,
+            account,
+            dead_letter,
+            books_accepted=books_accepted and lookahead is None,
+            observed=observed,
+            processed=lookahead.settled if lookahead is not None else _nothing,
+        )
+        if lookahead is not None:
+            before = list(processors)[: list(processors).index(lookahead)]
+            self.head = Head(
+                partition, before, lookahead, account, observed=observed, allow=self.tail.allow
+            )
+
+    async def start(self) -> None:
+        """Restore, then read on in the background."""
+        if self.head is not None:
+            await self.head.restore()
+            self._spawn(self.head.run())
+        else:
+            self._spawn(self._follow())
+        self._spawn(self.tail.run())
+        self._spawn(self._commit_for_ever())
+
+    async def tick(self) -> None:
+        """About ten times a second."""
+        if self.head is not None:
+            if self.partition.under_pressure():
+                self._shed(self.head)
+            await self.head.tick()
+        self.tail.tick(self.partition.now_ns())
+
+    async def stop(self, patience_s: float) -> None:
+        """Stop reading, wait for what was sent to be answered, commit. What is undecided stays in the log."""
+        await self._cancel()
+        if self._final:
+            await self._finish(patience_s)
+        self.tail.abandon()
+        await self.tail.settle(patience_s)
+        self._outlet.stop()
+        await self._commit()
+
+    async def _finish(self, patience_s: float) -> None:
+        """The log ends with the process: decide what is open on what is there, and send all of it."""
+        if self.head is not None:
+            while self.head.position < self.partition.end:
+                await self.head.advance()
+            self.head.processor.decide_all()
+            await self.head.publish()
+        self.tail.drain()
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.tail.advance()
+        except TimeoutError:
+            log.warning("partition %s: stopped before everything was sent", self.partition.name)
+
+    def lag_seconds(self) -> float:
+        """How long the oldest unsettled record has been the oldest, and so at least waits; 0 when nothing waits."""
+        settled = self.tail.watermark.position
+        if settled >= self.partition.end:
+            return 0.0
+        if settled != self._oldest[0]:
+            self._oldest = (settled, monotonic())
+        return monotonic() - self._oldest[1]
+
+    def _shed(self, head: Head) -> None:
+        # Only where the tail waits for decisions: when it waits for a backend, deciding early would free nothing.
+        if self.tail.position >= self.tail.limit:
+            waiting = head.position - self.tail.position
+            head.processor.shed(self.tail.position + waiting // SHED_SHARE + 1)
+
+    async def _follow(self) -> None:
+        while True:
+            await self.partition.wait(self.tail.limit)
+            self.tail.allow(self.partition.end)
+
+    async def _commit_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_EVERY_S)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        try:
+            await self.tail.commit()
+        except OwnershipLostError:
+            # Another member owns the partition now and goes on from the last commit; this life's state is void.
+            log.warning("partition %s: ownership lost, its state is discarded", self.partition.name)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("partition %s: reading stopped", self.partition.name, exc_info=error)
+            self._fatal(f"partition {self.partition.name}: {type(error).__name__}")
+
+    async def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+
+def _nothing(position: int) -> None:
+    del position
