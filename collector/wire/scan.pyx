@@ -1,0 +1,491 @@
+"""One pass over the bytes of an `ExportTraceServiceRequest`: a row of numbers for every span, and nothing decoded.
+
+A cheap pass over the three outer levels counts the spans, so that the columns are allocated once and exactly; the second
+pass fills them. `validate` looks into everything on its way, `scan` skips by length whatever has no column and no probe.
+"""
+
+cimport numpy as cnp
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from collector.wire.probes cimport (
+    IN_RESOURCE, IN_SPAN, Plan, Probes as CompiledProbes, Text, match_attribute, match_event, match_span,
+    may_match,
+)
+from collector.wire.schema cimport (
+    CORRUPT, EVENT, LINK, NOT_UTF8, RESOURCE, SCOPE, SOUND, STATUS, TOO_DEEP, TOO_MANY_SPANS, Message,
+    check_key_value, check_message,
+)
+from collector.wire.utf8 cimport is_utf8
+from collector.wire.varint cimport (
+    MAX_LEVELS, load_be64, load_le32, load_le64, read_size, read_tag, read_varint, skip_value,
+)
+
+from collector.wire.probes import Probes
+
+cnp.import_array()
+
+BAD_TRACE_ID = 1
+BAD_SPAN_ID = 2
+MAX_PAYLOAD = 2**31 - 1
+
+cdef enum:
+    TRACE_HI            # the columns of 64 bits, in the order they lie in the block
+    TRACE_LO
+    SPAN_ID
+    PARENT_ID
+    START
+    END
+    MATCHES
+    OFFSET              # of 32 bits
+    LENGTH
+    RESOURCE_ROW
+    SCOPE_ROW
+    KIND
+    STATUS_CODE
+    FLAGS
+    DEFECTS             # of 8 bits
+    ROW_BYTES = 7 * 8 + 7 * 4 + 1
+    BAD_TRACE = 1
+    BAD_SPAN = 2
+
+cdef struct Walk:
+    const uint8_t* base
+    const Plan* plan            # NULL without probes
+    bint strict                 # look into everything
+    int values                  # AnyValues inside one another, if strict
+    uint64_t* words[7]
+    uint32_t* halves[7]
+    uint8_t* defects
+    uint32_t rows               # room in the columns
+    uint32_t row
+    uint32_t resource
+    uint32_t scope
+    uint64_t inherited          # conditions that the current resource meets
+
+
+class Malformed(ValueError):
+    pass
+
+
+_FAULTS = {
+    CORRUPT: "not an OTLP trace request: the protobuf encoding is broken",
+    NOT_UTF8: "not an OTLP trace request: a string is not UTF-8",
+    TOO_DEEP: "values are nested too deeply",
+    TOO_MANY_SPANS: "too many spans in one request",
+}
+
+
+cdef class SpanIndex:
+    cdef readonly Py_ssize_t count
+    cdef cnp.ndarray block
+
+    def __repr__(self):
+        return f"<SpanIndex spans={self.count}>"
+
+    cdef object column(self, int which, int kind):
+        cdef cnp.npy_intp size = self.count
+        cdef char* data = <char*>cnp.PyArray_DATA(self.block)
+        if which < OFFSET:
+            data += 8 * size * which
+        elif which < DEFECTS:
+            data += 8 * size * OFFSET + 4 * size * (which - OFFSET)
+        else:
+            data += 8 * size * OFFSET + 4 * size * (DEFECTS - OFFSET)
+        cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &size, kind, data)
+        cnp.set_array_base(view, self.block)
+        cnp.PyArray_CLEARFLAGS(view, cnp.NPY_ARRAY_WRITEABLE)
+        return view
+
+    @property
+    def trace_hi(self):
+        return self.column(TRACE_HI, cnp.NPY_UINT64)
+
+    @property
+    def trace_lo(self):
+        return self.column(TRACE_LO, cnp.NPY_UINT64)
+
+    @property
+    def span_id(self):
+        return self.column(SPAN_ID, cnp.NPY_UINT64)
+
+    @property
+    def parent_id(self):
+        return self.column(PARENT_ID, cnp.NPY_UINT64)
+
+    @property
+    def start(self):
+        return self.column(START, cnp.NPY_UINT64)
+
+    @property
+    def end(self):
+        return self.column(END, cnp.NPY_UINT64)
+
+    @property
+    def matches(self):
+        return self.column(MATCHES, cnp.NPY_UINT64)
+
+    @property
+    def offset(self):
+        return self.column(OFFSET, cnp.NPY_UINT32)
+
+    @property
+    def length(self):
+        return self.column(LENGTH, cnp.NPY_UINT32)
+
+    @property
+    def resource(self):
+        return self.column(RESOURCE_ROW, cnp.NPY_UINT32)
+
+    @property
+    def scope(self):
+        return self.column(SCOPE_ROW, cnp.NPY_UINT32)
+
+    @property
+    def kind(self):
+        return self.column(KIND, cnp.NPY_INT32)
+
+    @property
+    def status(self):
+        return self.column(STATUS_CODE, cnp.NPY_INT32)
+
+    @property
+    def flags(self):
+        return self.column(FLAGS, cnp.NPY_UINT32)
+
+    @property
+    def defects(self):
+        return self.column(DEFECTS, cnp.NPY_UINT8)
+
+
+cdef int count_spans(const uint8_t* p, const uint8_t* end, int level, uint64_t* spans) noexcept nogil:
+    """Adds up the spans below a request (level 0), a ResourceSpans (1) or a ScopeSpans (2)."""
+    cdef uint32_t tag = 0
+    cdef uint32_t child = 0x0a if level == 0 else 0x12
+    cdef uint64_t size = 0
+    while p < end:
+        p = read_tag(p, end, &tag)
+        if p == NULL:
+            return CORRUPT
+        if tag == child:
+            p = read_size(p, end, &size)
+            if p == NULL:
+                return CORRUPT
+            if level == 2:
+                spans[0] += 1
+            elif count_spans(p, p + size, level + 1, spans) != SOUND:
+                return CORRUPT
+            p += size
+        else:
+            p = skip_value(p, end, tag, MAX_LEVELS - level)
+            if p == NULL:
+                return CORRUPT
+    return SOUND
+
+
+cdef int read_status(const uint8_t* p, const uint8_t* end, uint32_t* code) noexcept nogil:
+    cdef uint32_t tag = 0
+    cdef uint64_t value = 0
+    while p < end:
+        p = read_tag(p, end, &tag)
+        if p == NULL:
+            return CORRUPT
+        if tag == 0x18:
+            p = read_varint(p, end, &value)
+            code[0] = <uint32_t>value
+        else:
+            p = skip_value(p, end, tag, MAX_LEVELS - 4)
+        if p == NULL:
+            return CORRUPT
+    return SOUND
+
+
+cdef int index_span(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 nogil:
+    """Fills one row. Where a field occurs more than once the last occurrence counts, as in protobuf."""
+    cdef const Plan* plan = walk.plan
+    cdef bint strict = walk.strict
+    cdef uint32_t row = walk.row
+    cdef uint32_t tag = 0, kind = 0, status = 0, flags = 0
+    cdef uint64_t size = 0, start = 0, stop = 0, hi = 0, lo = 0, span_id = 0, value = 0
+    cdef uint64_t matches = walk.inherited
+    cdef uint8_t defects = 0
+    cdef Text trace = Text(p, 0), span = Text(p, 0), parent = Text(p, 0), name = Text(p, 0), state = Text(p, 0)
+    cdef const uint8_t* body
+    cdef int fault = SOUND
+    walk.halves[OFFSET - OFFSET][row] = <uint32_t>(p - walk.base)
+    walk.halves[LENGTH - OFFSET][row] = <uint32_t>(end - p)
+    while p < end:
+        p = read_tag(p, end, &tag)
+        if p == NULL:
+            return CORRUPT
+        if tag & 7 == 2:
+            p = read_size(p, end, &size)
+            if p == NULL:
+                return CORRUPT
+            body = p
+            p += size
+            if tag == 0x4a:                             # attributes
+                if strict:
+                    fault = check_key_value(body, p, MAX_LEVELS - 4, walk.values)
+                elif plan != NULL and may_match(plan, IN_SPAN, body, p):
+                    fault = match_attribute(plan, IN_SPAN, body, p, &matches)
+            elif tag == 0x0a:
+                trace = Text(body, size)
+            elif tag == 0x12:
+                span = Text(body, size)
+            elif tag == 0x22:
+                parent = Text(body, size)
+            elif tag == 0x2a:
+                name = Text(body, size)
+                if strict and not is_utf8(body, size):
+                    return NOT_UTF8
+            elif tag == 0x1a:
+                state = Text(body, size)
+                if strict and not is_utf8(body, size):
+                    return NOT_UTF8
+            elif tag == 0x5a:                           # events
+                if strict:
+                    fault = check_message(EVENT, body, p, MAX_LEVELS - 4, walk.values)
+                elif plan != NULL and plan.events:
+                    fault = match_event(plan, body, p, &matches)
+            elif tag == 0x7a:
+                if strict:
+                    fault = check_message(STATUS, body, p, MAX_LEVELS - 4, walk.values)
+                if fault == SOUND:
+                    fault = read_status(body, p, &status)
+            elif tag == 0x6a and strict:                # links
+                fault = check_message(LINK, body, p, MAX_LEVELS - 4, walk.values)
+            if fault != SOUND:
+                return fault
+        elif tag == 0x39 or tag == 0x41:
+            if end - p < 8:
+                return CORRUPT
+            if tag == 0x39:
+                start = load_le64(p)
+            else:
+                stop = load_le64(p)
+            p += 8
+        elif tag == 0x30:
+            p = read_varint(p, end, &value)
+            if p == NULL:
+                return CORRUPT
+            kind = <uint32_t>value
+        elif tag == 0x85:
+            if end - p < 4:
+                return CORRUPT
+            flags = load_le32(p)
+            p += 4
+        else:
+            p = skip_value(p, end, tag, MAX_LEVELS - 3)
+            if p == NULL:
+                return CORRUPT
+    if trace.size == 16:
+        hi = load_be64(trace.data)
+        lo = load_be64(trace.data + 8)
+    if hi | lo == 0:
+        defects |= BAD_TRACE
+    if span.size == 8:
+        span_id = load_be64(span.data)
+    if span_id == 0:
+        defects |= BAD_SPAN
+    if plan != NULL:
+        matches = match_span(plan, name, state, status, flags, matches)
+    walk.words[TRACE_HI][row] = hi
+    walk.words[TRACE_LO][row] = lo
+    walk.words[SPAN_ID][row] = span_id
+    walk.words[PARENT_ID][row] = load_be64(parent.data) if parent.size == 8 else 0
+    walk.words[START][row] = start
+    walk.words[END][row] = stop
+    walk.words[MATCHES][row] = matches
+    walk.halves[RESOURCE_ROW - OFFSET][row] = walk.resource
+    walk.halves[SCOPE_ROW - OFFSET][row] = walk.scope
+    walk.halves[KIND - OFFSET][row] = kind
+    walk.halves[STATUS_CODE - OFFSET][row] = status
+    walk.halves[FLAGS - OFFSET][row] = flags
+    walk.defects[row] = defects
+    walk.row = row + 1
+    return SOUND
+
+
+cdef int check_field(Walk* walk, uint32_t tag, const uint8_t* p, uint64_t size, Message header) noexcept nogil:
+    """The fields beside the children of a ResourceSpans or a ScopeSpans: the header and the schema URL."""
+    if not walk.strict:
+        return SOUND
+    if tag == 0x0a:
+        return check_message(header, p, p + size, MAX_LEVELS - (2 if header == RESOURCE else 3), walk.values)
+    if tag == 0x1a and not is_utf8(p, size):
+        return NOT_UTF8
+    return SOUND
+
+
+cdef int index_scope(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 nogil:
+    cdef uint32_t tag = 0
+    cdef uint64_t size = 0
+    cdef int fault
+    while p < end:
+        p = read_tag(p, end, &tag)
+        if p == NULL:
+            return CORRUPT
+        if tag & 7 != 2:
+            p = skip_value(p, end, tag, MAX_LEVELS - 2)
+            if p == NULL:
+                return CORRUPT
+            continue
+        p = read_size(p, end, &size)
+        if p == NULL:
+            return CORRUPT
+        if tag == 0x12:
+            if walk.row == walk.rows:
+                return CORRUPT
+            fault = index_span(walk, p, p + size)
+        else:
+            fault = check_field(walk, tag, p, size, SCOPE)
+        if fault != SOUND:
+            return fault
+        p += size
+    walk.scope += 1
+    return SOUND
+
+
+cdef int match_resource(Walk* walk, const uint8_t* p, const uint8_t* end, bint inside) except -1 nogil:
+    """Evaluates the conditions on the resource, which may stand behind its spans and may occur in several parts.
+
+    Goes over a ResourceSpans, and over each Resource that it finds there (`inside`).
+    """
+    cdef uint32_t tag = 0
+    cdef uint64_t size = 0
+    cdef int fault
+    while p < end:
+        p = read_tag(p, end, &tag)
+        if p == NULL:
+            return CORRUPT
+        if tag == 0x0a:
+            p = read_size(p, end, &size)
+            if p == NULL:
+                return CORRUPT
+            if not inside:
+                fault = match_resource(walk, p, p + size, True)
+            elif may_match(walk.plan, IN_RESOURCE, p, p + size):
+                fault = match_attribute(walk.plan, IN_RESOURCE, p, p + size, &walk.inherited)
+            else:
+                fault = SOUND
+            if fault != SOUND:
+                return fault
+            p += size
+        else:
+            p = skip_value(p, end, tag, MAX_LEVELS)
+            if p == NULL:
+                return CORRUPT
+    return SOUND
+
+
+cdef int index_resource(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 nogil:
+    cdef uint32_t tag = 0
+    cdef uint64_t size = 0
+    cdef int fault
+    walk.inherited = 0
+    if walk.plan != NULL and walk.plan.places[<int>IN_RESOURCE].sizes:
+        fault = match_resource(walk, p, end, False)
+        if fault != SOUND:
+            return fault
+    while p < end:
+        p = read_tag(p, end, &tag)
+        if p == NULL:
+            return CORRUPT
+        if tag & 7 != 2:
+            p = skip_value(p, end, tag, MAX_LEVELS - 1)
+            if p == NULL:
+                return CORRUPT
+            continue
+        p = read_size(p, end, &size)
+        if p == NULL:
+            return CORRUPT
+        if tag == 0x12:
+            fault = index_scope(walk, p, p + size)
+        else:
+            fault = check_field(walk, tag, p, size, RESOURCE)
+        if fault != SOUND:
+            return fault
+        p += size
+    walk.resource += 1
+    return SOUND
+
+
+cdef int index_request(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 nogil:
+    cdef uint32_t tag = 0
+    cdef uint64_t size = 0
+    cdef int fault
+    while p < end:
+        p = read_tag(p, end, &tag)
+        if p == NULL:
+            return CORRUPT
+        if tag == 0x0a:
+            p = read_size(p, end, &size)
+            if p == NULL:
+                return CORRUPT
+            fault = index_resource(walk, p, p + size)
+            if fault != SOUND:
+                return fault
+            p += size
+        else:
+            p = skip_value(p, end, tag, MAX_LEVELS)
+            if p == NULL:
+                return CORRUPT
+    return SOUND
+
+
+cdef SpanIndex run(bytes payload, CompiledProbes probes, bint strict, uint64_t max_spans, int max_depth):
+    cdef const uint8_t* base = <const uint8_t*>PyBytes_AS_STRING(payload)
+    cdef const uint8_t* end = base + PyBytes_GET_SIZE(payload)
+    cdef uint64_t spans = 0
+    cdef cnp.npy_intp size
+    cdef uint8_t* block
+    cdef SpanIndex index
+    cdef Walk walk
+    cdef int fault, i
+    if len(payload) > MAX_PAYLOAD:
+        raise Malformed("larger than the largest request that is indexed")
+    with nogil:
+        fault = count_spans(base, end, 0, &spans)
+        if fault == SOUND and max_spans and spans > max_spans:
+            fault = TOO_MANY_SPANS
+    if fault != SOUND:
+        raise Malformed(_FAULTS[fault])
+    size = spans * ROW_BYTES
+    index = SpanIndex.__new__(SpanIndex)
+    index.count = spans
+    index.block = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
+    block = <uint8_t*>cnp.PyArray_DATA(index.block)
+    for i in range(7):
+        walk.words[i] = <uint64_t*>(block + 8 * spans * i)
+        walk.halves[i] = <uint32_t*>(block + 8 * spans * 7 + 4 * spans * i)
+    walk.defects = block + (ROW_BYTES - 1) * spans
+    walk.base = base
+    walk.plan = NULL
+    walk.strict = strict
+    walk.values = max_depth
+    walk.rows = <uint32_t>spans
+    walk.row = walk.resource = walk.scope = 0
+    walk.inherited = 0
+    if probes is None:
+        with nogil:
+            fault = index_request(&walk, base, end)
+    else:
+        walk.plan = &probes.plan
+        probes.scans += 1
+        try:
+            with nogil:
+                fault = index_request(&walk, base, end)
+        finally:
+            probes.scans -= 1
+    if fault != SOUND:
+        raise Malformed(_FAULTS[fault])
+    return index
+
+
+def scan(bytes payload not None, CompiledProbes probes=None):
+    return run(payload, probes, False, 0, 0)
+
+
+def validate(bytes payload not None, *, uint64_t max_spans=0, int max_depth=32):
+    return run(payload, None, True, max_spans, max_depth)
