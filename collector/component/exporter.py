@@ -17,6 +17,11 @@ class BatchOptions(Options):
     flush_timeout: Duration = option(seconds(0.2), about="Longest time that a batch waits for others.", gt=0)
     min_size: int = option(8192, about="Items that are sent without waiting longer.", gt=0)
     max_size: int = option(16384, about="Items in one request at the most, where the batches allow it.", gt=0)
+    max_bytes: Size = option(
+        4_000_000,
+        about="Payload bytes in one request at the most, where the batches allow it; OTLP servers often refuse 4 MiB.",
+        gt=0,
+    )
 
 
 class QueueOptions(Options):

@@ -1,0 +1,166 @@
+"""The dead letter: what no backend takes, kept on disk with its reason, one JSON object a line.
+
+    {"time": "2026-01-31T12:00:00.000Z", "exporter": "otlp/backup", "reason": "rejected: ...",
+     "signal": "traces", "items": 1, "payload": "<base64 of the OTLP request>"}
+
+`rejected` stands beside `items` where the backend took all but so many of them and didn't say which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from collector.batch import Batch, Signal
+from collector.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NAME = "dead-letter.jsonl"
+_PATTERN = "dead-letter*.jsonl"
+_SEGMENTS = 8
+"""The newest file is set aside when it holds this part of the room: then it can be replayed and removed."""
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class DeadBatch:
+    """One line of the dead letter. `payload` is OTLP protobuf; `time` is RFC 3339."""
+
+    time: str
+    exporter: str
+    reason: str
+    signal: Signal
+    items: int
+    rejected: int | None
+    payload: bytes
+
+
+class DeadLetter:
+    """Appends to `<directory>/dead-letter.jsonl`, readable by its owner alone. Serves any number of queues.
+
+    All files together hold at most `max_size` bytes. Full means full: nothing is overwritten, `write` raises,
+    and room comes back as soon as somebody removes a file.
+    """
+
+    def __init__(self, directory: Path | str, max_size: int) -> None:
+        self._directory = Path(directory)
+        self._max_size = max_size
+        self._lock = threading.Lock()
+        self._repaired = False
+
+    async def write(self, batch: Batch, exporter_id: str, reason: str, rejected: int | None = None) -> None:
+        """Append `batch`; it is on the disk (fsync) when this returns. Does not touch its ack.
+
+        Raises `StorageError` when it can't be written; the file is then as it was before.
+        """
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        entry: dict[str, str | int] = {
+            "time": now,
+            "exporter": exporter_id,
+            "reason": reason,
+            "signal": batch.signal.value,
+            "items": len(batch),
+        }
+        if rejected is not None:
+            entry["rejected"] = rejected
+        await asyncio.to_thread(self._write, entry, batch.to_bytes())
+
+    def _write(self, entry: dict[str, str | int], payload: bytes) -> None:
+        entry["payload"] = base64.b64encode(payload).decode("ascii")
+        line = orjson.dumps(entry) + b"\n"
+        with self._lock:
+            try:
+                self._append(line)
+            except OSError as error:
+                raise StorageError(f"the dead letter can't be written: {error.strerror}") from None
+
+    def _append(self, line: bytes) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._directory / _NAME
+        if not self._repaired:
+            _cut_torn_line(path)
+            self._repaired = True
+        used = sum(file.stat().st_size for file in self._directory.glob(_PATTERN))
+        if used + len(line) > self._max_size:
+            raise StorageError("the dead letter is full: replay or remove its files")
+        if path.exists() and path.stat().st_size + len(line) > self._max_size // _SEGMENTS:
+            path.rename(self._directory / f"dead-letter.{time.time_ns()}.jsonl")
+        created = not path.exists()
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            before = os.fstat(file).st_size
+            try:
+                _write_all(file, line)
+                os.fsync(file)
+            except OSError:
+                os.ftruncate(file, before)
+                raise
+        finally:
+            os.close(file)
+        if created:
+            _sync_directory(self._directory)
+
+
+def read(directory: Path | str) -> Iterator[DeadBatch]:
+    """Every batch in the dead letter at `directory`, oldest first, without a line that a crash cut off."""
+    folder = Path(directory)
+    aside = sorted(path for path in folder.glob(_PATTERN) if path.name != _NAME)
+    newest = folder / _NAME
+    for path in [*aside, newest] if newest.exists() else aside:
+        with path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                entry = orjson.loads(line)
+                yield DeadBatch(
+                    time=entry["time"],
+                    exporter=entry["exporter"],
+                    reason=entry["reason"],
+                    signal=Signal(entry["signal"]),
+                    items=entry["items"],
+                    rejected=entry.get("rejected"),
+                    payload=base64.b64decode(entry["payload"]),
+                )
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _cut_torn_line(path: Path) -> None:
+    """End the file after its last newline: what follows was being written when the process died."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        file.truncate(end)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new file's name durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,95 @@
+"""What a queue counts, and what it says in the log while its backend is away."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from collector.ack import Outcome
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from collector.telemetry.meter import Meter
+
+_SAY_AGAIN_S = 60.0
+
+_ITEM_OUTCOMES = {
+    Outcome.DELIVERED: "delivered",
+    Outcome.RETRY: "returned",
+    Outcome.REJECTED: "dead_lettered",
+}
+
+
+class _Held(Protocol):
+    """What the gauges read when they are scraped."""
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def items(self) -> int: ...
+
+    @property
+    def retry_wait(self) -> float: ...
+
+
+class Instruments:
+    """The queue's rows of the catalogue, for one exporter."""
+
+    def __init__(self, meter: Meter, exporter: str, held: _Held) -> None:
+        attempts = meter.counter("butterfly_export_attempts_total")
+        self._attempts = {
+            outcome: attempts.labels(exporter=exporter, outcome=outcome)
+            for outcome in ("delivered", "partial", "rejected", "retryable", "timeout")
+        }
+        items = meter.counter("butterfly_export_items_total")
+        self._items = {
+            outcome: items.labels(exporter=exporter, outcome=outcome)
+            for outcome in (*_ITEM_OUTCOMES.values(), "rejected")
+        }
+        self._seconds = meter.histogram("butterfly_export_seconds").labels(exporter=exporter)
+        meter.watch("butterfly_queue_bytes", lambda: held.bytes, exporter=exporter)
+        meter.watch("butterfly_queue_items", lambda: held.items, exporter=exporter)
+        meter.watch("butterfly_export_retry_wait_seconds", lambda: held.retry_wait, exporter=exporter)
+
+    def attempt(self, outcome: str, seconds: float) -> None:
+        """One attempt ended."""
+        self._attempts[outcome].inc()
+        self._seconds.observe(seconds)
+
+    def settled(self, items: int, outcome: Outcome, rejected: int) -> None:
+        """`items` have left the queue; the backend refused `rejected` of them in a partial success."""
+        self._items[_ITEM_OUTCOMES[outcome]].inc(items - rejected)
+        self._items["rejected"].inc(rejected)
+
+
+class NotDeliveringLog:
+    """Says that deliveries fail, at most once a minute that they still do, and that they work again."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._said = float("-inf")
+        self.reason = ""
+
+    def note(self, reason: str) -> None:
+        """Something failed for `reason`, which holds no payload and no secret."""
+        now = time.monotonic()
+        if reason != self.reason or now - self._said >= _SAY_AGAIN_S:
+            self._log.warning("not delivering: %s", reason)
+            self._said = now
+        self.reason = reason
+
+    def over(self) -> None:
+        """The backend answers."""
+        if self.reason:
+            self._log.info("delivering again")
+        self.reason = ""
+
+    def lost(self, items: int) -> None:
+        """The queue stops and nobody can keep `items`."""
+        self._log.error("%d items could neither be delivered nor written to the dead letter", items)
+
+    def unexpected(self, error: BaseException) -> None:
+        """An exporter raised what its contract doesn't know. Only the debug level shows what."""
+        self._log.debug("unexpected error in the exporter", exc_info=error)
