@@ -1,0 +1,173 @@
+"""The configuration as the rest of the gateway sees it: frozen, checked, with lines for later messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import ValidationInfo, field_validator
+
+from collector.component.kind import Kind
+from collector.options import Options, Size, option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from collector.batch import Signal
+    from collector.component.base import Component
+    from collector.config.problems import Path as YamlPath
+    from collector.config.substitution import Expansion
+
+
+class LogsOptions(Options):
+    """`service.telemetry.logs`"""
+
+    level: Literal["debug", "info", "warn", "error"] = option("info", about="The gateway's own log level.")
+    encoding: Literal["console", "json"] = option("console", about="How the gateway writes its own log.")
+
+
+class MetricsOptions(Options):
+    """`service.telemetry.metrics`"""
+
+    address: str = option(
+        "localhost:8888",
+        about="host:port of the gateway's own metrics and admin page; port 0 takes any free one.",
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError("expected host:port such as localhost:8888")
+        return value
+
+
+class TelemetryOptions(Options):
+    """`service.telemetry`"""
+
+    logs: LogsOptions = option(LogsOptions(), about="The gateway's own log.")
+    metrics: MetricsOptions = option(MetricsOptions(), about="The gateway's own metrics.")
+
+
+class DeadLetterOptions(Options):
+    """`service.dead_letter`"""
+
+    directory: Path = option(
+        Path("butterfly-data/dead-letter"),
+        about="Where refused data is kept; `dead-letter` in data_dir when absent.",
+    )
+    max_size: Size = option(
+        1 << 30, about="Bytes that are kept at the most; the oldest files go first.", gt=0
+    )
+
+
+class PipelineOptions(Options):
+    """One entry of `service.pipelines`."""
+
+    receivers: tuple[str, ...] = option(about="Receivers, or connectors that are read.", min_length=1)
+    processors: tuple[str, ...] = option((), about="Processors, in order.")
+    exporters: tuple[str, ...] = option(about="Exporters, or connectors that are written.", min_length=1)
+
+
+class ServiceOptions(Options):
+    """The section `service`."""
+
+    extensions: tuple[str, ...] = option((), about="Extensions that run.")
+    pipelines: dict[str, PipelineOptions] = option({}, about="Pipelines by `signal` or `signal/name`.")
+    telemetry: TelemetryOptions = option(TelemetryOptions(), about="What the gateway says about itself.")
+    data_dir: Path = option(
+        Path("butterfly-data"), about="Where the gateway keeps files, relative to the working directory."
+    )
+    dead_letter: DeadLetterOptions = option(
+        DeadLetterOptions(), about="Where data goes that no backend takes.", validate_default=True
+    )
+    inflight_limit: Size = option(
+        128 << 20, about="Wire bytes inside the gateway at once; beyond, senders are told to wait.", gt=0
+    )
+
+    lookahead_memory: Size = option(
+        128 << 20,
+        about="Bytes of undecided telemetry that a pipeline without a durable connector keeps.",
+        gt=0,
+    )
+
+    @field_validator("dead_letter")
+    @classmethod
+    def _inside_data_dir(cls, value: DeadLetterOptions, info: ValidationInfo) -> DeadLetterOptions:
+        if "directory" in value.model_fields_set or "data_dir" not in info.data:
+            return value
+        return value.model_copy(update={"directory": info.data["data_dir"] / "dead-letter"})
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentSpec:
+    """One configured component. `config` is an instance of `cls.Config`."""
+
+    id: str
+    kind: Kind
+    type_name: str
+    cls: type[Component]
+    config: Any = field(repr=False)
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSpec:
+    """One pipeline; the tuples hold component IDs, and those of connectors on either side."""
+
+    id: str
+    signal: Signal
+    receivers: tuple[str, ...]
+    processors: tuple[str, ...]
+    exporters: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """A configuration that can run. `components` has an entry for every kind; `warnings` are full sentences."""
+
+    path: Path
+    components: Mapping[Kind, Mapping[str, ComponentSpec]]
+    pipelines: Mapping[str, PipelineSpec]
+    service: ServiceOptions
+    warnings: tuple[str, ...] = ()
+    origins: Mapping[YamlPath, Expansion] = field(default_factory=dict, repr=False)
+    """Every value that substitution brought in, by its place in the YAML; for `print-config`."""
+
+    @property
+    def receivers(self) -> Mapping[str, ComponentSpec]:
+        """Receivers by ID."""
+        return self.components[Kind.RECEIVERS]
+
+    @property
+    def processors(self) -> Mapping[str, ComponentSpec]:
+        """Processors by ID."""
+        return self.components[Kind.PROCESSORS]
+
+    @property
+    def exporters(self) -> Mapping[str, ComponentSpec]:
+        """Exporters by ID."""
+        return self.components[Kind.EXPORTERS]
+
+    @property
+    def connectors(self) -> Mapping[str, ComponentSpec]:
+        """Connectors by ID."""
+        return self.components[Kind.CONNECTORS]
+
+    @property
+    def extensions(self) -> Mapping[str, ComponentSpec]:
+        """Extensions by ID."""
+        return self.components[Kind.EXTENSIONS]
+
+
+class ComponentSource(Protocol):
+    """Where classes come from: `collector.registry.Registry`, or a test's own."""
+
+    def load(self, kind: Kind, type_name: str, folder: Path) -> type[Component]:
+        """The class of a type; files are relative to `folder`.
+
+        Raises `ConfigError` with one sentence.
+        """
