@@ -156,7 +156,7 @@ class Backend:
         self.rng, self.got, self.waiting = rng, collections.Counter(), []
 
     def has_room(self, size):
-        return len(self.waiting) < 6
+        return len(self.waiting) < 2
 
     async def room(self, size):
         await asyncio.sleep(0)
@@ -168,7 +168,7 @@ class Backend:
     async def answer(self):
         while True:
             await asyncio.sleep(0)
-            if self.waiting and self.rng.random() < 0.5:
+            if self.waiting and self.rng.random() < 0.25:
                 batch = self.waiting.pop(self.rng.randrange(len(self.waiting)))
                 if self.rng.random() < 0.1:
                     batch.ack.resolve(Outcome.RETRY, "busy")
@@ -204,10 +204,14 @@ async def life(rng, log, backend, flips, account, *, steps):
             await runner.tick()
         if log.mark == len(log.log):
             break
-    answering.cancel()
-    await runner._cancel()
-    runner._outlet.stop()
-    runner.tail.abandon()
+    if rng.random() < 0.5:
+        await runner.stop(0.002)  # a graceful end, in less time than the backend may need
+        answering.cancel()
+    else:
+        answering.cancel()
+        await runner._cancel()
+        runner._outlet.stop()
+        runner.tail.abandon()
     backend.crash()
     return log.mark == len(log.log)
 
