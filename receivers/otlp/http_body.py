@@ -1,0 +1,83 @@
+"""The body of an HTTP request: read and decompressed within a limit, each byte admitted before it is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp.web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from receivers.otlp.decompress import DamagedError, steps
+from receivers.otlp.service import RETRY_AFTER_NS
+from receivers.otlp.transport import Answer, Code, RefusedError
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from collector.api import Permit
+    from receivers.otlp.transport import Door
+
+FIRST_GRANT = 64 << 10
+"""Bytes that are admitted for a body of unknown length before its first byte is read."""
+
+TOO_LARGE = Answer(Code.RESOURCE_EXHAUSTED, "too_large", "the request is larger than this server takes")
+SLOW = Answer(Code.UNAVAILABLE, "slow", "the request's body did not arrive in time", RETRY_AFTER_NS)
+UNREAD = Answer(Code.INVALID_ARGUMENT, "unread", "the request's body did not arrive whole")
+
+
+async def read(
+    request: web.BaseRequest, door: Door, permit: Permit, *, granted: int, limit: int, seconds: float
+) -> bytes:
+    """The body as it came over the wire, `limit` bytes at the most; `granted` are admitted already.
+
+    Raises `RefusedError`; the permit is then released.
+    """
+    chunks: list[bytes] = []
+    total = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while total <= limit and (chunk := await request.content.readany()):
+                total += len(chunk)
+                chunks.append(chunk)
+                if granted < total <= limit:
+                    more = max(total - granted, min(total, limit - granted))
+                    granted += more
+                    door.grow(permit, more)
+    except TimeoutError:
+        permit.release()
+        raise RefusedError(SLOW) from None
+    except (aiohttp.ClientError, aiohttp.web.RequestPayloadError, HttpProcessingError, ConnectionError):
+        permit.release()
+        raise RefusedError(UNREAD) from None
+    except asyncio.CancelledError:
+        permit.release()
+        raise
+    if total > limit:
+        permit.release()
+        raise RefusedError(TOO_LARGE)
+    return b"".join(chunks)
+
+
+def decompress(encoding: str, body: bytes, door: Door, permit: Permit, limit: int) -> bytes:
+    """The plain body. Any thread; takes time in proportion to `limit` at the most.
+
+    Raises `RefusedError`; the permit is then released.
+    """
+    pieces: list[bytes] = []
+    total = 0
+    granted = len(body)
+    try:
+        for piece in steps(encoding, body):
+            total += len(piece)
+            if total > limit:
+                permit.release()
+                raise RefusedError(TOO_LARGE)
+            if total > granted:
+                door.grow(permit, total - granted)
+                granted = total
+            pieces.append(piece)
+    except DamagedError as damage:
+        permit.release()
+        raise RefusedError(Answer(Code.INVALID_ARGUMENT, "malformed", str(damage))) from None
+    return b"".join(pieces)

@@ -1,0 +1,90 @@
+"""One HTTP connection: aiohttp's, with the limits that it lacks and without its habit of telling what went
+wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from logging import Logger
+
+
+class Connections(web.Server):
+    """Makes a `Connection` per sender, `most` at once; `refuse(status)` words the answer to what isn't
+    HTTP.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        *,
+        refuse: Callable[[int], web.Response],
+        most: int,
+        header_timeout: float,
+        log: Logger,
+        **limits: Any,
+    ) -> None:
+        super().__init__(handler)
+        self.refuse = refuse
+        self.most = most
+        self.header_timeout = header_timeout
+        self._log = log
+        self._limits = limits
+
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self, loop=asyncio.get_running_loop(), access_log=None, logger=self._log, **self._limits)
+
+
+class Connection(web.RequestHandler):
+    """Closes itself when there are too many, or when a request's headers take too long to arrive."""
+
+    __slots__ = ("_owner", "_timer")
+
+    def __init__(self, owner: Connections, **kwargs: Any) -> None:
+        super().__init__(owner, **kwargs)
+        self._owner = owner
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if len(self._owner.connections) > self._owner.most:
+            self.force_close()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages or self._current_request is not None or self._request_in_progress:
+            self._disarm()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._owner.header_timeout, self.force_close)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        # aiohttp would put the offending bytes into the log and the answer.
+        del exc, message
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of an answer was sent already")
+        response = self._owner.refuse(status)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        self.logger.debug(*args, **kw)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
