@@ -1,0 +1,1 @@
+"""Tables for the compiled modules alone; nothing in it is for Python."""
