@@ -1,0 +1,1 @@
+"""Butterfly's own traffic, made up: whole inference requests across nodes, with the ground truth known."""
