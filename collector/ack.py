@@ -71,7 +71,7 @@ class Ack:
         """One ack that stands for all of `acks`: its outcome becomes the outcome of each."""
         if len(acks) == 1:
             return acks[0]
-        taken = [ack._take() for ack in acks]
+        taken = [ack._take() for ack in acks]  # noqa: SLF001 - of the same class
 
         def all_done(outcome: Outcome, reason: str) -> None:
             for on_done in taken:

@@ -15,7 +15,7 @@ import numpy as np
 
 from collector.ack import Ack
 from collector.wire import rewrite as wire_rewrite
-from collector.wire import scan as wire_scan
+from collector.wire.scan import scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +91,7 @@ class Batch:
         Raises `collector.wire.Malformed` where the payload isn't OTLP, which a receiver has excluded.
         """
         if self._index is None:
-            self._index = wire_scan.scan(self.payload)
+            self._index = scan(self.payload)
         return self._index
 
     @property
@@ -134,9 +134,7 @@ class Batch:
         `count` is the new number of items, counted by a scan when it isn't given. Fewer than before are booked as
         filtered for `reason`, more as accepted.
         """
-        batch = Batch(
-            payload, self.ack, signal=self.signal, context=self.context, count=count, account=self.account
-        )
+        batch = Batch(payload, self.ack, signal=self.signal, context=self.context, count=count, account=self.account)
         if self.account is not None:
             change = len(batch) - len(self)
             if change < 0:

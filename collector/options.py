@@ -16,7 +16,12 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)", re.IGNORECASE)
 _BYTES = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", start=1):
-    _BYTES |= {_letter: 1000**_power, f"{_letter}b": 1000**_power, f"{_letter}ib": 1024**_power, f"{_letter}i": 1024**_power}
+    _BYTES |= {
+        _letter: 1000**_power,
+        f"{_letter}b": 1000**_power,
+        f"{_letter}ib": 1024**_power,
+        f"{_letter}i": 1024**_power,
+    }
 
 
 def parse_duration(value: Any) -> int:

@@ -27,13 +27,15 @@ class AdminServer:
     async def start(self) -> None:
         """Listen. Raises `OSError` when the address is taken."""
         app = web.Application()
-        app.add_routes([
-            web.get("/metrics", self._metrics),
-            web.get("/livez", self._live),
-            web.get("/readyz", self._ready),
-            web.get("/startupz", self._started),
-            web.get("/why/{trace_id:[0-9a-fA-F]{32}}", self._why),
-        ])
+        app.add_routes(
+            [
+                web.get("/metrics", self._metrics),
+                web.get("/livez", self._live),
+                web.get("/readyz", self._ready),
+                web.get("/startupz", self._started),
+                web.get("/why/{trace_id:[0-9a-fA-F]{32}}", self._why),
+            ]
+        )
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
@@ -51,9 +53,7 @@ class AdminServer:
         return int(self._runner.addresses[0][1])
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _live(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,11 @@ from collector.cli.logs import configure
 from collector.cli.screen import Screen
 from collector.config import load, select
 from collector.errors import ButterflyError, ConfigError
+from collector.registry import Registry
 from collector.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from collector.config.model import GatewayConfig
 
@@ -30,7 +30,14 @@ DEMO_SECONDS = 24 * 3600
 
 
 @click.command()
-@click.option("-c", "--config", "path", type=click.Path(path_type=Path, dir_okay=False), required=True, help="YAML file.")
+@click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="YAML file.",
+)
 @click.option("--pipelines", default="", help="Run only these, comma-separated: traces/ingest,traces/sample")
 @click.option("--screen/--no-screen", default=None, help="Live screen; by default where there is a terminal.")
 @click.option("--demo", is_flag=True, help=f"Also start the bundled generator at {DEMO_RATE} spans/s.")
@@ -38,7 +45,7 @@ def run(path: Path, pipelines: str, screen: bool | None, demo: bool) -> None:
     """Run the gateway until SIGTERM or Ctrl-C. SIGHUP reloads the file."""
 
     def read() -> GatewayConfig:
-        config = load(path)
+        config = load(path, Registry())
         return select(config, [each.strip() for each in pipelines.split(",")]) if pipelines else config
 
     try:
@@ -53,7 +60,7 @@ def run(path: Path, pipelines: str, screen: bool | None, demo: bool) -> None:
     console = Console() if live else None
     logs = config.service.telemetry.logs
     configure(logs.level, logs.encoding, console)
-    with _demo_traffic() if demo else _nothing():
+    with _demo_traffic() if demo else nullcontext():
         try:
             code = uvloop.run(_serve(config, read, console, str(path)))
         except (ButterflyError, OSError) as error:
@@ -62,8 +69,8 @@ def run(path: Path, pipelines: str, screen: bool | None, demo: bool) -> None:
     raise SystemExit(code)
 
 
-async def _serve(config: GatewayConfig, read: object, console: Console | None, title: str) -> int:
-    service = Service(config, read)  # type: ignore[arg-type]
+async def _serve(config: GatewayConfig, read: Callable[[], GatewayConfig], console: Console | None, title: str) -> int:
+    service = Service(config, read)
     screen = asyncio.get_running_loop().create_task(Screen(service, console, title).run())
     try:
         return await service.run()
@@ -73,18 +80,20 @@ async def _serve(config: GatewayConfig, read: object, console: Console | None, t
 
 
 @contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-@contextmanager
 def _demo_traffic() -> Iterator[None]:
     """The generator in a process of its own, at a lower priority, for a day at the most."""
-    command = [sys.executable, "-m", "collector.cli", "generate", "--rate", str(DEMO_RATE), "--duration", f"{DEMO_SECONDS}s"]
-    with subprocess.Popen(  # noqa: S603 - our own command line, nothing of it from outside
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: os.nice(5) and None,  # noqa: PLW1509 - before any thread is started
-    ) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "collector",
+        "generate",
+        "--rate",
+        str(DEMO_RATE),
+        "--duration",
+        f"{DEMO_SECONDS}s",
+    ]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(["nice", "-n", "5", *command], stdin=quiet, stdout=quiet, stderr=quiet) as process:  # noqa: S603, S607 - our own command line, nothing of it from outside
         try:
             yield
         finally:

@@ -68,7 +68,9 @@ class Screen:
         if graph is None:
             return Group(head, Text("starting", style="dim"))
         reasons = graph.not_ready()
-        state = Text(f"not ready: {'; '.join(reasons)}", style="bold yellow") if reasons else Text("ready", style="green")
+        state = (
+            Text(f"not ready: {'; '.join(reasons)}", style="bold yellow") if reasons else Text("ready", style="green")
+        )
         return Group(head, state, self._pipelines(), self._policies(), self._logs(), self._queues())
 
     def _pipelines(self) -> Table:
@@ -109,9 +111,7 @@ class Screen:
         graph = self._service.graph
         for id_, runner in graph.runners() if graph is not None else ():
             end, tail, settled = runner.partition.end, runner.tail.position, runner.tail.watermark.position
-            table.add_row(
-                id_, f"{end:,}", f"{end - tail:,}", f"{tail - settled:,}", f"{runner.lag_seconds():.1f} s"
-            )
+            table.add_row(id_, f"{end:,}", f"{end - tail:,}", f"{tail - settled:,}", f"{runner.lag_seconds():.1f} s")
         return table
 
     def _queues(self) -> Table:

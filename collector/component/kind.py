@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """A kind of component. The value is the YAML's section; entry points are in the group `butterfly.<value>`."""
+    """A kind of component. The value is the YAML's section; `butterfly.<value>` is its entry-point group."""
 
     RECEIVERS = "receivers"
     PROCESSORS = "processors"

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from collector.component.base import BuildContext, Extension
-from collector.component.connector import DurableConnector
-from collector.component.exporter import Exporter
 from collector.component.processor import Lookahead, Processor
-from collector.component.receiver import Receiver
 from collector.errors import ConfigError
 from collector.export_queue.queue import ExportQueue
 from collector.graph.admission import Admission
@@ -27,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from collector.component.connector import DurableConnector
+    from collector.component.exporter import Exporter
+    from collector.component.receiver import Receiver
     from collector.config.model import ComponentSpec, GatewayConfig, PipelineSpec
     from collector.export_queue.dead_letter import DeadLetter
     from collector.telemetry.ledger import Account, Ledger
@@ -120,10 +120,14 @@ class Builder:
     def _reader(self, pipeline: PipelineSpec, connector: str, account: Account) -> None:
         self._connector(connector)
         if connector in self._parts.listeners:
-            raise ConfigError([
-                f"service.pipelines.{pipeline.id}: {connector} feeds another pipeline already; a log has one reader, so "
-                "put the exporters of both into one pipeline"
-            ])
+            raise ConfigError(
+                [
+                    (
+                        f"service.pipelines.{pipeline.id}: {connector} feeds another pipeline already; a log has one reader, so "
+                        "put the exporters of both into one pipeline"
+                    )
+                ]
+            )
         self._parts.listeners[connector] = LogPipeline(
             pipeline.id,
             lambda: self._processors(pipeline),
@@ -134,9 +138,7 @@ class Builder:
             flush_patience_s=FLUSH_PATIENCE_S,
         )
 
-    def _in_memory(
-        self, pipeline: PipelineSpec, processors: list[Processor], lookahead: int, account: Account
-    ) -> None:
+    def _in_memory(self, pipeline: PipelineSpec, processors: list[Processor], lookahead: int, account: Account) -> None:
         """Receivers feed a lookahead processor: what stands before it runs once, on the way into a log in memory."""
         memory = MemoryLog(pipeline.id, self._config.service.lookahead_memory, account)
         self._parts.direct[pipeline.id] = DirectPipeline(pipeline.id, processors[:lookahead], memory, account)

@@ -35,9 +35,7 @@ class Permit:
         self._intake.admission.enter(size)
         self._size += size
 
-    def submit(
-        self, payload: bytes, *, count: int, on_done: OnDone, context: Context = ANONYMOUS
-    ) -> None:
+    def submit(self, payload: bytes, *, count: int, on_done: OnDone, context: Context = ANONYMOUS) -> None:
         size, self._size = self._size, 0
         self._intake.put(_Request(payload, count, context, on_done, size))
 

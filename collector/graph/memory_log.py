@@ -55,9 +55,7 @@ class MemoryLog(Partition):
             self._account.give_back(len(batch), "memory_full")
             batch.ack.resolve(Outcome.RETRY, "memory_full")
             return
-        self._records.append(
-            Record(self._end, monotonic_ns(), payload, len(batch), batch.signal, batch.context)
-        )
+        self._records.append(Record(self._end, monotonic_ns(), payload, len(batch), batch.signal, batch.context))
         self._end += 1
         self.size += len(payload)
         self._grown.set()

@@ -70,9 +70,7 @@ class PartitionRunner:
         )
         if lookahead is not None:
             before = list(processors)[: list(processors).index(lookahead)]
-            self.head = Head(
-                partition, before, lookahead, account, observed=observed, allow=self.tail.allow
-            )
+            self.head = Head(partition, before, lookahead, account, observed=observed, allow=self.tail.allow)
 
     async def start(self) -> None:
         """Restore, then read on in the background."""

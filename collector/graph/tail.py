@@ -172,9 +172,11 @@ class Tail:
 
     async def settle(self, patience_s: float) -> None:
         """Wait until everything sent is answered, `patience_s` at the most."""
-        deadline = asyncio.get_running_loop().time() + patience_s
-        while self.watermark.outstanding and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.watermark.quiet.wait()
+        except TimeoutError:
+            log.info("partition %s: %d records stay in the log", self._partition.name, self.watermark.outstanding)
 
     def _give_up(self, batch: Batch, reason: str) -> None:
         """A processor raised. It would raise on the same record for ever, so the record goes to the dead letter."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 
 from collector.ack import Ack, Outcome
@@ -16,6 +17,9 @@ class Watermark:
     def __init__(self, start: int) -> None:
         self.position = start
         self.outstanding = 0
+        self.quiet = asyncio.Event()
+        """Set while nothing is outstanding."""
+        self.quiet.set()
         self._open: deque[_Entry] = deque()
 
     def begin(self, position: int) -> Ack:
@@ -23,9 +27,12 @@ class Watermark:
         entry = _Entry(position + 1)
         self._open.append(entry)
         self.outstanding += 1
+        self.quiet.clear()
 
         def done(outcome: Outcome, _reason: str) -> None:
             self.outstanding -= 1
+            if self.outstanding == 0:
+                self.quiet.set()
             if outcome is not Outcome.RETRY:
                 entry.settled = True
                 self._advance()

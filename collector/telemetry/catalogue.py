@@ -29,11 +29,21 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _TABLE = (
     # -- ledger: accepted = delivered + filtered + dead_lettered + returned + lost + held, per pipeline, in items
     Metric("butterfly_accepted_items_total", "counter", "Items that entered the pipeline.", ("pipeline",)),
-    Metric("butterfly_delivered_items_total", "counter", "Items that every exporter of the pipeline has.", ("pipeline",)),
-    Metric("butterfly_filtered_items_total", "counter", "Items a processor removed on purpose.", ("pipeline", "reason")),
-    Metric("butterfly_dead_lettered_items_total", "counter", "Items no backend takes, kept in the dead letter.",
-           ("pipeline", "reason")),
-    Metric("butterfly_returned_items_total", "counter", "Items answered with a retryable error.", ("pipeline", "reason")),
+    Metric(
+        "butterfly_delivered_items_total", "counter", "Items that every exporter of the pipeline has.", ("pipeline",)
+    ),
+    Metric(
+        "butterfly_filtered_items_total", "counter", "Items a processor removed on purpose.", ("pipeline", "reason")
+    ),
+    Metric(
+        "butterfly_dead_lettered_items_total",
+        "counter",
+        "Items no backend takes, kept in the dead letter.",
+        ("pipeline", "reason"),
+    ),
+    Metric(
+        "butterfly_returned_items_total", "counter", "Items answered with a retryable error.", ("pipeline", "reason")
+    ),
     Metric("butterfly_lost_items_total", "counter", "Items that the log could not give back.", ("pipeline", "reason")),
     Metric("butterfly_held_items", "gauge", "Items inside the gateway now.", ("pipeline",)),
     Metric("butterfly_leaked_acks_total", "counter", "Acknowledgements dropped unresolved: always a bug."),
@@ -41,49 +51,94 @@ _TABLE = (
     Metric("butterfly_uptime_seconds", "gauge", "Seconds since the gateway started."),
     Metric("butterfly_resident_memory_bytes", "gauge", "Resident memory of the process."),
     # -- receivers
-    Metric("butterfly_receiver_requests_total", "counter", "Requests answered, by outcome.",
-           ("receiver", "transport", "outcome")),
-    Metric("butterfly_receiver_rejected_items_total", "counter", "Items refused for good, by reason.",
-           ("receiver", "reason")),
-    Metric("butterfly_receiver_ack_seconds", "histogram", "From a request's arrival to its answer.",
-           ("receiver", "transport"), _SECONDS),
+    Metric(
+        "butterfly_receiver_requests_total",
+        "counter",
+        "Requests answered, by outcome.",
+        ("receiver", "transport", "outcome"),
+    ),
+    Metric(
+        "butterfly_receiver_rejected_items_total",
+        "counter",
+        "Items refused for good, by reason.",
+        ("receiver", "reason"),
+    ),
+    Metric(
+        "butterfly_receiver_ack_seconds",
+        "histogram",
+        "From a request's arrival to its answer.",
+        ("receiver", "transport"),
+        _SECONDS,
+    ),
     # -- admission
     Metric("butterfly_inflight_bytes", "gauge", "Wire bytes admitted and not answered yet."),
-    Metric("butterfly_memory_limiter_refused_total", "counter", "Requests refused before they were decoded.",
-           ("processor", "reason")),
+    Metric(
+        "butterfly_memory_limiter_refused_total",
+        "counter",
+        "Requests refused before they were decoded.",
+        ("processor", "reason"),
+    ),
     # -- tail sampling
     Metric("butterfly_sampling_open_traces", "gauge", "Traces observed and not decided.", ("processor",)),
     Metric("butterfly_sampling_table_bytes", "gauge", "Memory of the trace and verdict tables.", ("processor",)),
-    Metric("butterfly_sampling_traces_total", "counter", "Traces decided, by the policy that settled them.",
-           ("processor", "policy", "decision")),
-    Metric("butterfly_sampling_spans_total", "counter", "Spans of decided traces, by decision.",
-           ("processor", "decision")),
-    Metric("butterfly_sampling_early_decisions_total", "counter", "Traces decided before their time, by cause.",
-           ("processor", "cause")),
-    Metric("butterfly_sampling_late_spans_total", "counter", "Spans that came after their trace's decision.",
-           ("processor", "decision")),
+    Metric(
+        "butterfly_sampling_traces_total",
+        "counter",
+        "Traces decided, by the policy that settled them.",
+        ("processor", "policy", "decision"),
+    ),
+    Metric(
+        "butterfly_sampling_spans_total", "counter", "Spans of decided traces, by decision.", ("processor", "decision")
+    ),
+    Metric(
+        "butterfly_sampling_early_decisions_total",
+        "counter",
+        "Traces decided before their time, by cause.",
+        ("processor", "cause"),
+    ),
+    Metric(
+        "butterfly_sampling_late_spans_total",
+        "counter",
+        "Spans that came after their trace's decision.",
+        ("processor", "decision"),
+    ),
     Metric("butterfly_sampling_duplicate_spans_total", "counter", "Byte-identical copies dropped.", ("processor",)),
     # -- durable connectors
     Metric("butterfly_log_end", "gauge", "Position after the newest record.", ("connector", "partition")),
     Metric("butterfly_log_head", "gauge", "Position up to which records were observed.", ("connector", "partition")),
     Metric("butterfly_log_tail", "gauge", "Position up to which records were processed.", ("connector", "partition")),
-    Metric("butterfly_log_committed", "gauge", "Position before which everything is settled.", ("connector", "partition")),
-    Metric("butterfly_log_lag_seconds", "gauge", "Age of the oldest record that isn't settled.",
-           ("connector", "partition")),
+    Metric(
+        "butterfly_log_committed", "gauge", "Position before which everything is settled.", ("connector", "partition")
+    ),
+    Metric(
+        "butterfly_log_lag_seconds", "gauge", "Age of the oldest record that isn't settled.", ("connector", "partition")
+    ),
     Metric("butterfly_log_bytes", "gauge", "Bytes the connector keeps on disk.", ("connector",)),
     Metric("butterfly_log_commit_seconds", "histogram", "One group commit.", ("connector",), _SECONDS),
-    Metric("butterfly_log_refused_total", "counter", "Batches refused because the log can't take them now.",
-           ("connector", "reason")),
-    Metric("butterfly_log_lost_records_total", "counter", "Records found damaged or missing, reported as lost.",
-           ("connector", "reason")),
+    Metric(
+        "butterfly_log_refused_total",
+        "counter",
+        "Batches refused because the log can't take them now.",
+        ("connector", "reason"),
+    ),
+    Metric(
+        "butterfly_log_lost_records_total",
+        "counter",
+        "Records found damaged or missing, reported as lost.",
+        ("connector", "reason"),
+    ),
     # -- export queue
     Metric("butterfly_queue_bytes", "gauge", "Bytes waiting or in flight.", ("exporter",)),
     Metric("butterfly_queue_items", "gauge", "Items waiting or in flight.", ("exporter",)),
     Metric("butterfly_export_attempts_total", "counter", "Attempts, by outcome.", ("exporter", "outcome")),
     Metric("butterfly_export_items_total", "counter", "Items by their end, per exporter.", ("exporter", "outcome")),
     Metric("butterfly_export_seconds", "histogram", "One attempt.", ("exporter",), _SECONDS),
-    Metric("butterfly_export_retry_wait_seconds", "gauge", "Wait before the next attempt, 0 when none waits.",
-           ("exporter",)),
+    Metric(
+        "butterfly_export_retry_wait_seconds",
+        "gauge",
+        "Wait before the next attempt, 0 when none waits.",
+        ("exporter",),
+    ),
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _TABLE}

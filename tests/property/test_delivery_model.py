@@ -77,9 +77,7 @@ class StoredLog(Partition):
     async def read(self, position, max_bytes):
         await self.stumble()
         upto = min(self.written, position + 1 + self.rng.randrange(5))
-        records = [
-            Record(n, n, self.log[n], len(json.loads(self.log[n]))) for n in range(position, upto)
-        ]
+        records = [Record(n, n, self.log[n], len(json.loads(self.log[n]))) for n in range(position, upto)]
         return Chunk(records, upto)
 
     async def commit(self, position):
@@ -239,7 +237,7 @@ def test_kill_anywhere_loses_nothing_and_changes_no_verdict(seed, monkeypatch):
     assert flips == [0]
     first = {}
     for at, record in enumerate(spans):
-        for trace, number, error in record:
+        for trace, _, error in record:
             first.setdefault(trace, at)
             if error and at < first[trace] + WAIT:
                 assert verdict[trace], "an error seen in time was not kept"
