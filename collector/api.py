@@ -35,6 +35,7 @@ from collector.errors import (
     RetryableExportError,
     StorageError,
 )
+from collector.line_file import LineFile
 from collector.options import Duration, Options, Secret, Size, option, seconds
 from collector.telemetry.catalogue import Metric
 from collector.telemetry.ledger import Account
@@ -74,6 +75,7 @@ __all__ = [
     "ExporterOptions",
     "Extension",
     "Intake",
+    "LineFile",
     "Lookahead",
     "Malformed",
     "Meter",

@@ -1,4 +1,4 @@
-"""The errors that cross component boundaries. Few, typed, and safe to show: no payload, path or secret in any message."""
+"""The errors that cross component boundaries. Few, typed, and safe to show: no payload, path or secret in a message."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def _installed(kind: Kind) -> Iterable[EntryPoint]:
 
 
 class Registry:
-    """Finds component classes by kind and type. `discover` gives a kind's entry points; tests pass their own."""
+    """Finds component classes by kind and type. `discover` gives a kind's entry points."""
 
     def __init__(self, discover: Callable[[Kind], Iterable[EntryPoint]] = _installed) -> None:
         self._discover = discover
@@ -84,10 +84,9 @@ class Registry:
         except Exception as error:
             raise _problem(f"{kind.word} {type_name!r} can't be imported: {_cause(error)}") from error
         base = _BASES[kind]
+        name = f"collector.api.{base.__name__}"
         if not (isinstance(loaded, type) and issubclass(loaded, base)):
-            raise _problem(
-                f"{type_name!r} is not a {kind.word}: its class must derive from collector.api.{base.__name__}"
-            )
+            raise _problem(f"{type_name!r} is not a {kind.word}: its class must derive from {name}")
         return loaded
 
     def available(self) -> list[Available]:
@@ -130,7 +129,7 @@ class Registry:
         if elsewhere:
             sentence += f"; {type_name!r} is registered under {elsewhere[0].value}"
         if not any(self._registered(other) for other in Kind):
-            return f"{sentence}; no component is registered at all: install the gateway with `make` or `pip install`"
+            return f"{sentence}; no component is registered: install the gateway with `make` or `pip install`"
         return f"{sentence} (known: {', '.join(known) or 'none'})"
 
 

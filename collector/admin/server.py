@@ -1,4 +1,4 @@
-"""The admin listener: `/metrics`, `/livez`, `/readyz`, `/startupz`, `/why/<trace id>`. On localhost unless told otherwise."""
+"""The admin listener: `/metrics`, `/livez`, `/readyz`, `/startupz`, `/why/<trace id>`; localhost by default."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _COMMANDS = {
         "collector.cli.components:components", "List the components that can be configured."
     ),
     "schema": _Entry("collector.cli.schema:schema", "Print the configuration's JSON Schema, for editors."),
-    "generate": _Entry("bench.generate:generate", "Send Butterfly's own traffic to a gateway."),
+    "generate": _Entry("bench.generator.command:generate", "Send Butterfly's own traffic to a gateway."),
 }
 
 
@@ -65,7 +65,7 @@ class _Commands(click.Group):
 
 
 def _is_there(entry: _Entry) -> bool:
-    """Whether a command's module exists (`bench` is in the source tree alone); only its packages are imported."""
+    """Whether a command's module exists (`bench` is in the source tree alone); it isn't imported."""
     try:
         return importlib.util.find_spec(entry.place.partition(":")[0]) is not None
     except ImportError:

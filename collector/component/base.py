@@ -1,4 +1,4 @@
-"""What every component is: a `Config`, a constructor, and a start and stop. Nothing is looked up, all of it is given."""
+"""What every component is: a `Config`, a constructor, a start and a stop. It looks nothing up; all of it is given."""
 
 from __future__ import annotations
 

@@ -97,7 +97,8 @@ class Checks:
             sentence = f"{component!r} is a {elsewhere.word} and can't stand here: expected one of {sections}"
         else:
             hint = did_you_mean(component, defined)
-            sentence = f"{component!r} is not defined under {sections}{hint} (defined: {', '.join(defined) or 'none'})"
+            known = ", ".join(defined) or "none"
+            sentence = f"{component!r} is not defined under {sections}{hint} (defined: {known})"
         self._problems.error(path, sentence)
         return None
 
@@ -110,8 +111,8 @@ class Checks:
             )
             self._problems.error(
                 (*base, "receivers"),
-                f"a durable connector can't be mixed with other receivers ({plain}): send those into the connector, "
-                "from a pipeline of their own",
+                f"a durable connector can't be mixed with other receivers ({plain}): send those into the "
+                "connector, from a pipeline of their own",
             )
         classes = [self._classes[Kind.PROCESSORS].get(processor) for processor in pipeline.processors]
         positions = [at for at, cls in enumerate(classes) if cls is not None and issubclass(cls, Lookahead)]
@@ -129,9 +130,9 @@ class Checks:
             if cls is not None and issubclass(cls, Processor) and not cls.pure:
                 self._problems.error(
                     (*base, "processors", at),
-                    f"{pipeline.processors[at]!r} can't stand before {lookahead!r}: what stands there runs on both "
-                    "readings of the log and must be pure, and this processor isn't; move it behind, or before the "
-                    "connector",
+                    f"{pipeline.processors[at]!r} can't stand before {lookahead!r}: what stands there runs on "
+                    "both readings of the log and must be pure, and this processor isn't; move it behind, or "
+                    "before the connector",
                 )
         if not any(durable):
             self._problems.warn(

@@ -36,21 +36,22 @@ _PLAIN = "plain"
 _QUOTED = "quoted"
 _STRING_TAG = "tag:yaml.org,2002:str"
 _CORE_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
-_NULLS = {"", "~", "null", "Null", "NULL"}
-_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NAMED: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,39})")
 _RADIX = re.compile(r"0x[0-9a-fA-F]{1,32}|0o[0-7]{1,40}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
 _INFINITY = re.compile(r"([-+]?)\.(inf|Inf|INF)")
-_NANS = {".nan", ".NaN", ".NAN"}
 
 
 def typed(text: str) -> Any:
     """The value of a plain scalar: None, bool, int, float or the text itself."""
-    if text in _NULLS:
-        return None
-    if text in _BOOLS:
-        return _BOOLS[text]
+    if text in _NAMED:
+        return _NAMED[text]
     if _INT.fullmatch(text):
         return int(text)
     if _RADIX.fullmatch(text):
@@ -58,9 +59,7 @@ def typed(text: str) -> Any:
     if _FLOAT.fullmatch(text) and not re.fullmatch(r"[-+]?0[0-9]+", text):
         return float(text)
     infinity = _INFINITY.fullmatch(text)
-    if infinity:
-        return float(f"{infinity[1]}inf")
-    return float("nan") if text in _NANS else text
+    return float(f"{infinity[1]}inf") if infinity else text
 
 
 @dataclass(slots=True)

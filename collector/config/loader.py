@@ -207,8 +207,8 @@ class _Loader:
         return None if booleans else valid
 
     def _attempt(self, path: YamlPath, model: type[BaseModel], tree: Any) -> BaseModel:
-        """Validate; where a substituted value was typed (`${env:PORT}` as a number) and a text is wanted, do it
-        once more with the text as it came, as the Collector does.
+        """Validate; where a substituted value was typed (`${env:PORT}` as a number) and a text is wanted,
+        do it once more with the text as it came, as the Collector does.
         """
         try:
             return model.model_validate(tree)

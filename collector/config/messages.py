@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel
-
 from collector.config.problems import did_you_mean
 from collector.config.shapes import Spot, is_model, keys_of, locate, unit_of
 from collector.options import format_duration, format_size, parse_duration
@@ -13,6 +11,7 @@ from collector.options import format_duration, format_size, parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
     from collector.config.problems import Path
@@ -59,6 +58,13 @@ _LENGTHS = {
     "string_too_short": ("min_length", "at least", "character"),
     "string_too_long": ("max_length", "at most", "character"),
 }
+_KINDS = (
+    (dict, "a mapping"),
+    (list, "a list"),
+    (bool, "a truth value"),  # before int, which it is one of
+    ((int, float), "a number"),
+    (str, "a text"),
+)
 _SHOWN = 60
 """Characters of a wrong value that are shown."""
 
@@ -116,7 +122,7 @@ def _expectation(error: ErrorDetails, spot: Spot, context: Mapping[str, Any], go
         return f"expected one of {expected}; got {got}{hint}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if spot.secret or (isinstance(error["input"], str) and error["input"] and not spot.showable):
-        # The message is the component's own, or pydantic's about the value: it may quote what must not be shown.
+        # The message is the component's own, or pydantic's about the value: it may quote a secret.
         message = "is not valid" if _quotes(message, error["input"]) else message
     message = message.replace("Input should be ", "expected ")
     return f"{message}, got {got}" if message.startswith("expected") else message
@@ -126,19 +132,10 @@ def found_text(value: Any, origin: Expansion | None, *, shown: bool) -> str:
     """What was found, for a person: the value itself only when it may be `shown` and stands in the file."""
     if origin is not None:
         return f"the value of {' and '.join(dict.fromkeys(origin.sources))}"
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if not shown:
-        return (
-            "a truth value" if isinstance(value, bool) else "a text" if isinstance(value, str) else "a number"
-        )
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = repr(value)
+    name = next((name for tp, name in _KINDS if isinstance(value, tp)), "nothing")
+    if not shown or value is None or isinstance(value, dict | list):
+        return name
+    text = repr(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 

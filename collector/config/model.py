@@ -59,7 +59,7 @@ class DeadLetterOptions(Options):
         about="Where refused data is kept; `dead-letter` in data_dir when absent.",
     )
     max_size: Size = option(
-        1 << 30, about="Bytes that are kept at the most; the oldest files go first.", gt=0
+        1 << 30, about="Bytes that are kept at the most; beyond, exporters wait.", gt=0
     )
 
 
@@ -127,7 +127,7 @@ class PipelineSpec:
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """A configuration that can run. `components` has an entry for every kind; `warnings` are full sentences."""
+    """A configuration that can run. `components` has an entry for every kind; `warnings` are sentences."""
 
     path: Path
     components: Mapping[Kind, Mapping[str, ComponentSpec]]

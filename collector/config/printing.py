@@ -7,7 +7,7 @@ and from variables with a name like a secret's; the password of a URL; and every
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -77,9 +77,7 @@ class _Redactor:
             return REDACTED
         if isinstance(value, bool | int | float) or value is None:
             return value
-        if isinstance(value, PurePath):
-            return self._hide(str(value))
-        return self._hide(value if isinstance(value, str) else str(getattr(value, "value", value)))
+        return self._hide(str(value.value if isinstance(value, Enum) else value))
 
     def _hide(self, text: str) -> str:
         for secret in self._texts:

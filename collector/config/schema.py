@@ -1,7 +1,7 @@
 """A JSON Schema (draft 2020-12) of the configuration, for editors.
 
-It describes every type that is registered; a custom class (`module:Class`) may hold anything. Wherever a number
-or a truth value stands, an expression (`${env:NAME}`) may stand too.
+It describes every type that is registered; a custom class (`module:Class`) may hold anything. Wherever a
+number or a truth value stands, an expression (`${env:NAME}`) may stand too.
 """
 
 from __future__ import annotations

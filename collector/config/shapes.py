@@ -1,7 +1,7 @@
 """What a place in a component's options may hold, found by walking the pydantic models along a path.
 
-Needed for three things that pydantic's errors don't tell: whether a value there may be shown, which keys exist,
-and which parts of an error's location are names of union members and not keys of the YAML.
+Needed for three things that pydantic's errors don't tell: whether a value there may be shown, which keys
+exist, and which parts of an error's location are names of union members and not keys of the YAML.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Spot:
 
     @property
     def showable(self) -> bool:
-        """Whether a scalar found here may be printed: its type is known, and neither is nor holds a secret."""
+        """Whether a scalar found here may be printed: its type is known and neither is nor holds a secret."""
         return bool(self.types) and not self.secret and not any(holds_secret(tp) for tp in self.types)
 
 

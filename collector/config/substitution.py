@@ -33,8 +33,8 @@ class SubstitutionError(ValueError):
 class Expansion:
     """An expanded scalar.
 
-    `whole` says that it was one expression and nothing else, so that its value is typed like YAML; `sources` are
-    the expressions without their defaults (`${env:NAME}`).
+    `whole` says that it was one expression and nothing else, so that its value is typed like YAML; `sources`
+    are the expressions without their defaults (`${env:NAME}`).
     """
 
     text: str

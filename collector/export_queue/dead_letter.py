@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +20,7 @@ import orjson
 
 from collector.batch import Batch, Signal
 from collector.errors import StorageError
+from collector.line_file import LineFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +29,6 @@ _NAME = "dead-letter.jsonl"
 _PATTERN = "dead-letter*.jsonl"
 _SEGMENTS = 8
 """The newest file is set aside when it holds this part of the room: then it can be replayed and removed."""
-_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,8 @@ class DeadLetter:
     def __init__(self, directory: Path | str, max_size: int) -> None:
         self._directory = Path(directory)
         self._max_size = max_size
+        self._file = LineFile(self._directory / _NAME, max_bytes=max(1, max_size // _SEGMENTS), fsync=True)
         self._lock = threading.Lock()
-        self._repaired = False
 
     async def write(self, batch: Batch, exporter_id: str, reason: str, rejected: int | None = None) -> None:
         """Append `batch`; it is on the disk (fsync) when this returns. Does not touch its ack.
@@ -78,7 +76,7 @@ class DeadLetter:
 
     def _write(self, entry: dict[str, str | int], payload: bytes) -> None:
         entry["payload"] = base64.b64encode(payload).decode("ascii")
-        line = orjson.dumps(entry) + b"\n"
+        line = orjson.dumps(entry)
         with self._lock:
             try:
                 self._append(line)
@@ -86,30 +84,13 @@ class DeadLetter:
                 raise StorageError(f"the dead letter can't be written: {error.strerror}") from None
 
     def _append(self, line: bytes) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._directory / _NAME
-        if not self._repaired:
-            _cut_torn_line(path)
-            self._repaired = True
         used = sum(file.stat().st_size for file in self._directory.glob(_PATTERN))
-        if used + len(line) > self._max_size:
+        if used + len(line) + 1 > self._max_size:
             raise StorageError("the dead letter is full: replay or remove its files")
-        if path.exists() and path.stat().st_size + len(line) > self._max_size // _SEGMENTS:
-            path.rename(self._directory / f"dead-letter.{time.time_ns()}.jsonl")
-        created = not path.exists()
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            before = os.fstat(file).st_size
-            try:
-                _write_all(file, line)
-                os.fsync(file)
-            except OSError:
-                os.ftruncate(file, before)
-                raise
+            self._file.append(line)
         finally:
-            os.close(file)
-        if created:
-            _sync_directory(self._directory)
+            self._file.close()
 
 
 def read(directory: Path | str) -> Iterator[DeadBatch]:
@@ -132,35 +113,3 @@ def read(directory: Path | str) -> Iterator[DeadBatch]:
                     rejected=entry.get("rejected"),
                     payload=base64.b64decode(entry["payload"]),
                 )
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _cut_torn_line(path: Path) -> None:
-    """End the file after its last newline: what follows was being written when the process died."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - _BLOCK)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        file.truncate(end)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a new file's name durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

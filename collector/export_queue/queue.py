@@ -99,11 +99,7 @@ class ExportQueue:
             return 0.0
         # Read by the scrape, perhaps on another thread: a copy, and the clock that the event loop's time
         # is made of.
-        due = (
-            self._gate.until
-            if self._gate.failing
-            else min((job.due for job in list(self._again)), default=0.0)
-        )
+        due = self._gate.until if self._gate.failing else min((job.due for job in list(self._again)), default=0.0)
         return max(0.0, due - time.monotonic())
 
     def healthy(self) -> str | None:
@@ -218,9 +214,7 @@ class ExportQueue:
         """
         times = [job.due for job in self._again if job.letter is not None]
         if not self._gate.probing:
-            retries = [
-                self._gate.until if self._gate.failing else job.due for job in self._again if not job.letter
-            ]
+            retries = [self._gate.until if self._gate.failing else job.due for job in self._again if not job.letter]
             due = self._batcher.next_due()
             if due is not None and not (self._fifo and self._again):
                 retries.append(self._gate.until if self._flushing else due)
@@ -281,9 +275,7 @@ class ExportQueue:
                 raise
             failure = "the connection was given up"
         except Exception as error:  # noqa: BLE001 - whatever an exporter raises, the batch is tried again
-            failure = (
-                error.strerror if isinstance(error, OSError) and error.strerror else "the exporter failed"
-            )
+            failure = error.strerror if isinstance(error, OSError) and error.strerror else "the exporter failed"
             self._trouble.unexpected(error)
         else:
             self._answered(loop.time(), began, "partial" if rejected else "delivered")
@@ -374,9 +366,7 @@ class ExportQueue:
         try:
             await self._dead_letter.write(request, self._exporter.id, reason, letter.rejected)
         except Exception as error:  # noqa: BLE001 - a full or broken disk in any disguise: the batch is kept
-            self._trouble.note(
-                str(error) if isinstance(error, StorageError) else "the dead letter can't be written"
-            )
+            self._trouble.note(str(error) if isinstance(error, StorageError) else "the dead letter can't be written")
             return False
         finally:
             request.ack.resolve(Outcome.DELIVERED)

@@ -120,14 +120,8 @@ class Builder:
     def _reader(self, pipeline: PipelineSpec, connector: str, account: Account) -> None:
         self._connector(connector)
         if connector in self._parts.listeners:
-            raise ConfigError(
-                [
-                    (
-                        f"service.pipelines.{pipeline.id}: {connector} feeds another pipeline already; a log has one reader, so "
-                        "put the exporters of both into one pipeline"
-                    )
-                ]
-            )
+            problem = f"service.pipelines.{pipeline.id}: {connector} feeds another pipeline already, and a log has one reader"
+            raise ConfigError([f"{problem}; put the exporters of both into one pipeline"])
         self._parts.listeners[connector] = LogPipeline(
             pipeline.id,
             lambda: self._processors(pipeline),

@@ -1,4 +1,4 @@
-"""The log of a lookahead processor that no durable connector feeds: records in memory, bounded, gone with the process."""
+"""The log of a lookahead processor that no durable connector feeds: in memory, bounded, gone with the process."""
 
 from __future__ import annotations
 

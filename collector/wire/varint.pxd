@@ -2,7 +2,7 @@
 
 Every reader takes a cursor and the end of what it may read, and returns the advanced cursor, or NULL where the bytes are
 malformed. The limits are those of upb, protobuf's C parser: varints of at most 10 bytes (bits beyond 64 are dropped),
-tags of at most 5 bytes and 32 bits, 100 levels of messages and groups together.
+tags of at most 5 bytes and 32 bits, lengths of at most 5 bytes, 100 levels of messages and groups together.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -73,8 +73,27 @@ cdef inline const uint8_t* read_tag(const uint8_t* p, const uint8_t* end, uint32
 
 cdef inline const uint8_t* read_size(const uint8_t* p, const uint8_t* end, uint64_t* size) noexcept nogil:
     """The length of what follows, which is known to lie before `end`."""
-    p = read_varint(p, end, size)
-    return p if p != NULL and size[0] <= <uint64_t>(end - p) else NULL
+    cdef uint64_t byte, result
+    cdef int shift = 7
+    if p >= end:
+        return NULL
+    result = p[0]
+    p += 1
+    if result > 0x7f:
+        result &= 0x7f
+        while True:
+            if p >= end or shift > 28:
+                return NULL
+            byte = p[0]
+            p += 1
+            result |= (byte & 0x7f) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+    if result > <uint64_t>(end - p):
+        return NULL
+    size[0] = result
+    return p
 
 
 cdef inline const uint8_t* skip_plain(const uint8_t* p, const uint8_t* end, uint32_t tag) noexcept nogil:
