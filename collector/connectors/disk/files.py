@@ -1,0 +1,192 @@
+"""Which files the log is made of, how they are named and made, and the SQLite connections to them.
+
+    lock                                        held by the process that has the log open
+    state.<generation>-<magic>.v1.db            committed position, decision journal
+    <position>-<magic>.v1.log                   one segment: the records from that position to the next segment's
+
+Each may have SQLite's `-wal` and `-shm` beside it. A file is never appended to in a second life of the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+from collector.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Synchronous = Literal["off", "normal", "full"]
+
+PAGE_SIZE = 4096
+VERSION = 1
+
+_SEGMENT = re.compile(r"(\d{20})-([0-9a-f]{16})\.v(\d+)\.log")
+_STATE = re.compile(r"state\.(\d{8})-([0-9a-f]{16})\.v(\d+)\.db")
+_SIDES = ("", "-wal", "-shm")
+_templates: list[bytes] = []
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One SQLite file of the log. `number` is a segment's first position, or a state file's generation."""
+
+    path: Path
+    number: int
+    magic: bytes
+
+    @property
+    def wal(self) -> Path:
+        """SQLite's write-ahead log beside it."""
+        return self.path.with_name(self.path.name + "-wal")
+
+    def size(self) -> int:
+        """Bytes on disk, side files included."""
+        return sum(_size(self.path.with_name(self.path.name + side)) for side in _SIDES[:2])
+
+    def unlink(self) -> None:
+        """Remove it and its side files, the main file first: SQLite then doesn't checkpoint what is thrown away."""
+        for side in _SIDES:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.with_name(self.path.name + side).unlink()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def open_directory(directory: Path) -> None:
+    """Make the log's directory, readable by its owner alone. Raises `OSError`."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+
+
+def lock(directory: Path) -> int:
+    """The descriptor that holds the log for this process. Raises `StorageError` when another one has it."""
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+            raise StorageError("the log's directory is in use by another process") from None
+        raise
+    return descriptor
+
+
+def segments(directory: Path) -> list[LogFile]:
+    """The segments there are, in order of position. Raises `StorageError` for a format that this version can't read."""
+    return _files(directory, _SEGMENT)
+
+
+def states(directory: Path) -> list[LogFile]:
+    """The state files there are, oldest first: one, but for a crash while it was being replaced."""
+    return _files(directory, _STATE)
+
+
+def new_segment(directory: Path, position: int) -> LogFile:
+    """The name of a segment that begins at `position`."""
+    magic = secrets.token_bytes(8)
+    return LogFile(directory / f"{position:020d}-{magic.hex()}.v{VERSION}.log", position, magic)
+
+
+def new_state(directory: Path, generation: int) -> LogFile:
+    """The name of a state file."""
+    magic = secrets.token_bytes(8)
+    return LogFile(directory / f"state.{generation:08d}-{magic.hex()}.v{VERSION}.db", generation, magic)
+
+
+def _files(directory: Path, pattern: re.Pattern[str]) -> list[LogFile]:
+    found = []
+    for path in directory.iterdir():
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            continue
+        if int(match[3]) != VERSION:
+            raise StorageError(f"the log is in format {match[3]}; this version reads format {VERSION}")
+        found.append(LogFile(path, int(match[1]), bytes.fromhex(match[2])))
+    return sorted(found, key=lambda file: (file.number, file.path.name))
+
+
+def create(file: LogFile, synchronous: Synchronous) -> None:
+    """Write an empty database with the one table that every file has. Raises `OSError`; leaves nothing then."""
+    descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            template = _template()
+            if os.write(descriptor, template) != len(template):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if synchronous == "full":
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if synchronous == "full":
+            sync_directory(file.path.parent)
+    except OSError:
+        file.unlink()
+        raise
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _template() -> bytes:
+    """An empty database: made once, since it costs SQLite several syncs and this one write."""
+    if not _templates:
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        with contextlib.closing(connection):
+            connection.execute(f"PRAGMA page_size={PAGE_SIZE}")
+            connection.execute("PRAGMA auto_vacuum=0")
+            connection.execute("CREATE TABLE rows (number INTEGER PRIMARY KEY, data BLOB NOT NULL)")
+            image = bytearray(connection.serialize())
+        image[18] = image[19] = 2  # file format 1.3: "2 for WAL"
+        _templates.append(bytes(image))
+    return _templates[0]
+
+
+def connect(file: LogFile, synchronous: Synchronous, *, cache: int, checkpoint_pages: int = 0) -> sqlite3.Connection:
+    """A connection in autocommit mode that any one thread at a time may use. Raises `sqlite3.Error`.
+
+    `cache` is in bytes; `checkpoint_pages` 0 leaves everything in the write-ahead log until the last connection closes.
+    """
+    connection = sqlite3.connect(
+        f"file:{quote(str(file.path))}?mode=rw",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=16,
+        timeout=5,
+    )
+    try:
+        for pragma in (
+            f"synchronous={synchronous}",
+            f"cache_size=-{cache >> 10}",
+            f"wal_autocheckpoint={checkpoint_pages}",
+            "secure_delete=OFF",
+            "cell_size_check=ON",
+            "mmap_size=0",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,268 @@
+"""The state file: committed position and decision journal, rewritten whole at the start of each life. One thread's.
+
+Marks are written to two rows in turn, with every transaction, so that one damaged row costs at most one commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import struct
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from collector.connectors.disk import files
+from collector.connectors.disk.rows import DamagedError, Kind, Row, decode, encode
+from collector.connectors.disk.salvage import Salvage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from collector.connectors.disk.files import LogFile, Synchronous
+
+_MARK = struct.Struct("<QQQQQ")
+_SLOTS = 2
+_FIRST_SEQUENCE = 16
+"""Row numbers below are for marks."""
+_CACHE = 1 << 20
+_CHECKPOINT_PAGES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the log knows about itself. `end` and `time_ns` are what they were when it was written."""
+
+    committed: int = 0
+    end: int = 0
+    time_ns: int = 0
+    first: int = _FIRST_SEQUENCE
+    """Sequence number of the oldest journal blob that is kept."""
+    next: int = _FIRST_SEQUENCE
+
+    def merged(self, other: Mark) -> Mark:
+        """The later of each: every one of them only grows."""
+        return Mark(*(max(pair) for pair in zip(self._tuple(), other._tuple(), strict=True)))
+
+    def _tuple(self) -> tuple[int, int, int, int, int]:
+        return self.committed, self.end, self.time_ns, self.first, self.next
+
+    def pack(self) -> bytes:
+        return _MARK.pack(*self._tuple())
+
+    @staticmethod
+    def unpack(body: bytes | memoryview) -> Mark:
+        """Raises `DamagedError`."""
+        if len(body) != _MARK.size:
+            raise DamagedError
+        return Mark(*_MARK.unpack(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One entry of the journal."""
+
+    sequence: int
+    head: int
+    count: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What the state files of earlier lives gave. `damaged` when anything in them wasn't as it was written."""
+
+    mark: Mark
+    blobs: list[Blob]
+    lost_blobs: int
+    damaged: bool
+    found: bool
+
+
+def recover(directory: Path) -> Recovered:
+    """Read the state of earlier lives. Raises `OSError`, and `StorageError` for an unknown format."""
+    mark, blobs, damaged, marked = Mark(), dict[int, Blob](), False, False
+    found = files.states(directory)
+    for file in found:
+        rows, sound = _read(file)
+        damaged = damaged or not sound
+        for row in rows:
+            with contextlib.suppress(DamagedError):
+                if row.kind == Kind.MARK:
+                    mark = mark.merged(Mark.unpack(row.body))
+                    marked = True
+                elif row.kind == Kind.JOURNAL:
+                    blobs[row.number] = Blob(row.number, row.time_ns, row.count, bytes(row.body))
+    if blobs and not marked:
+        mark = replace(mark, first=min(blobs))
+    kept = [blobs[sequence] for sequence in sorted(blobs) if sequence >= mark.first]
+    mark = replace(mark, next=max([mark.next, mark.first, *(blob.sequence + 1 for blob in kept)]))
+    lost = mark.next - mark.first - len(kept)
+    return Recovered(mark, kept, lost, damaged or lost > 0 or (bool(found) and not marked), bool(found))
+
+
+def _read(file: LogFile) -> tuple[list[Row], bool]:
+    """Every row there is, the most trustworthy last, and whether the file is as it was written."""
+    # SQLite deletes the write-ahead log when it has recovered what it understood of it: look before it does.
+    unclean = file.wal.exists()
+    salvaged = _salvaged(file) if unclean else []
+    rows, sound = _rows(file)
+    if not sound and not unclean:
+        salvaged = _salvaged(file)
+    return [*salvaged, *rows], sound
+
+
+def _rows(file: LogFile) -> tuple[list[Row], bool]:
+    """Every sound row by SQLite, and whether the file is as it was written."""
+    rows, sound = [], True
+    try:
+        with contextlib.closing(files.connect(file, "off", cache=_CACHE)) as connection:
+            for number, data in connection.execute("SELECT number, data FROM rows ORDER BY number"):
+                try:
+                    row = decode(file.magic, data if isinstance(data, bytes) else b"")
+                except DamagedError:
+                    sound = False
+                    continue
+                sound = sound and row.number == number
+                rows.append(row)
+    except sqlite3.Error:
+        sound = False
+    marks = [row for row in rows if row.kind == Kind.MARK]
+    return rows, sound and len(marks) == _SLOTS and _complete(marks, len(rows) - _SLOTS)
+
+
+def _complete(marks: list[Row], blobs: int) -> bool:
+    newest = Mark()
+    for row in marks:
+        with contextlib.suppress(DamagedError):
+            newest = newest.merged(Mark.unpack(row.body))
+    return newest.next - newest.first == blobs
+
+
+def _salvaged(file: LogFile) -> list[Row]:
+    with contextlib.closing(Salvage(file)) as salvage:
+        rows = list(salvage.marks)
+        for key in salvage.keys():
+            with contextlib.suppress(DamagedError):
+                rows.append(salvage.row(key))
+    return rows
+
+
+class StateFile:
+    """The state of this life. Every method that writes raises `sqlite3.Error`; what was there before then still is."""
+
+    def __init__(self, file: LogFile, connection: sqlite3.Connection, mark: Mark, blobs: Iterable[Blob]) -> None:
+        self._file = file
+        self._connection = connection
+        self._mark = mark
+        self._kept = deque((blob.sequence, blob.head, blob.count) for blob in blobs)
+        self._verdicts = sum(count for _, _, count in self._kept)
+        self._slot = 0
+
+    @staticmethod
+    def begin(directory: Path, recovered: Recovered, synchronous: Synchronous) -> StateFile:
+        """Write a new file with what was recovered, then remove the old ones. Raises `OSError`, `sqlite3.Error`."""
+        old = files.states(directory)
+        file = files.new_state(directory, old[-1].number + 1 if old else 1)
+        draft = replace(file, path=directory / "state.new")
+        draft.unlink()
+        files.create(draft, synchronous)
+        with contextlib.closing(files.connect(draft, "off", cache=_CACHE)) as connection:
+            rows = [_mark_row(file, slot, recovered.mark) for slot in range(_SLOTS)]
+            rows += [_blob_row(file, blob) for blob in recovered.blobs]
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT INTO rows VALUES (?, ?)", rows)
+            connection.execute("COMMIT")
+        if synchronous != "off":
+            _sync(draft.path)
+        os.rename(draft.path, file.path)  # noqa: PTH104 - a file of the same directory
+        if synchronous != "off":
+            files.sync_directory(directory)
+        for stale in old:
+            stale.unlink()
+        connection = files.connect(file, synchronous, cache=_CACHE, checkpoint_pages=_CHECKPOINT_PAGES)
+        return StateFile(file, connection, recovered.mark, recovered.blobs)
+
+    @property
+    def committed(self) -> int:
+        """The durable committed position."""
+        return self._mark.committed
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self._file.size()
+
+    def commit(self, committed: int, end: int, time_ns: int) -> None:
+        """Make a mark durable; positions never go back."""
+        self._write(self._mark.merged(Mark(committed, end, time_ns)), None, 0)
+
+    def journal(self, blob: bytes, count: int, head: int, keep: int, end: int, time_ns: int) -> None:
+        """Make one blob durable and drop what `Partition.journal` allows to be dropped."""
+        sequence = self._mark.next
+        verdicts, drop = self._verdicts + count, 0
+        for _, old_head, old_count in self._kept:
+            if old_head > self._mark.committed or verdicts - old_count < keep:
+                break
+            verdicts -= old_count
+            drop += 1
+        first = self._kept[drop][0] if drop < len(self._kept) else sequence
+        mark = self._mark.merged(Mark(0, max(end, head), time_ns, first, sequence + 1))
+        self._write(mark, Blob(sequence, head, count, blob), first)
+        for _ in range(drop):
+            self._kept.popleft()
+        self._kept.append((sequence, head, count))
+        self._verdicts = verdicts
+
+    def blobs(self) -> tuple[list[bytes], int]:
+        """Every blob that is kept, oldest first, and how many have become unreadable."""
+        found: dict[int, bytes] = {}
+        with contextlib.suppress(sqlite3.Error):
+            for number, data in self._connection.execute(
+                "SELECT number, data FROM rows WHERE number >= ? ORDER BY number", (_FIRST_SEQUENCE,)
+            ):
+                with contextlib.suppress(DamagedError):
+                    found[number] = bytes(decode(self._file.magic, data).body)
+        return list(found.values()), len(self._kept) - len(found)
+
+    def close(self) -> None:
+        """Close the file, leaving nothing in the write-ahead log."""
+        self._connection.close()
+
+    def _write(self, mark: Mark, blob: Blob | None, first: int) -> None:
+        slot = (self._slot + 1) % _SLOTS
+        connection = self._connection
+        try:
+            if blob is None:
+                connection.execute("REPLACE INTO rows VALUES (?, ?)", _mark_row(self._file, slot, mark))
+            else:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("REPLACE INTO rows VALUES (?, ?)", _mark_row(self._file, slot, mark))
+                connection.execute("INSERT INTO rows VALUES (?, ?)", _blob_row(self._file, blob))
+                connection.execute("DELETE FROM rows WHERE number >= ? AND number < ?", (_FIRST_SEQUENCE, first))
+                connection.execute("COMMIT")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            raise
+        self._mark, self._slot = mark, slot
+
+
+def _mark_row(file: LogFile, slot: int, mark: Mark) -> tuple[int, bytes]:
+    body = mark.pack()
+    return slot, encode(file.magic, Row(Kind.MARK, slot, 0, 0, body, len(body)))
+
+
+def _blob_row(file: LogFile, blob: Blob) -> tuple[int, bytes]:
+    row = Row(Kind.JOURNAL, blob.sequence, blob.head, blob.count, blob.body, len(blob.body))
+    return blob.sequence, encode(file.magic, row)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
