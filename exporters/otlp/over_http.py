@@ -1,0 +1,127 @@
+"""OTLP over HTTP: protobuf bodies through aiohttp, and its status codes by OTLP's table."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from collector.api import ConfigError, RejectedExportError, RetryableExportError
+from exporters.otlp.reply import MAX_REPLY, retry_after_ns
+from exporters.otlp.sender import DeniedError, compress, read_file
+
+if TYPE_CHECKING:
+    from exporters.otlp.options import OtlpOptions
+
+_RETRYABLE = frozenset({429, 502, 503, 504})
+_DENIED = frozenset({401, 403, 404, 405, 407, 415, 501})
+
+
+class HttpSender:
+    """A pool of connections to one backend."""
+
+    def __init__(self, options: OtlpOptions) -> None:
+        self._options = options
+        target = options.target
+        path = target.path if options.traces_endpoint else f"{target.path}/v1/traces"
+        self._url = f"{'https' if options.secure else 'http'}://{target.authority}{path}"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Open the pool; it connects when the first request is sent."""
+        options = self._options
+        headers = {name: value.get_secret_value() for name, value in options.headers.items()}
+        headers |= {"Content-Type": "application/x-protobuf", "Accept-Encoding": "identity"}
+        if options.compression != "none":
+            headers["Content-Encoding"] = options.compression
+        context = await asyncio.to_thread(self._context) if options.secure else False
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context, limit=options.sending_queue.num_consumers),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=options.timeout / 1e9),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(self, payload: bytes) -> bytes:
+        """One POST. Redirects are not followed."""
+        if self._session is None:
+            raise RetryableExportError("the exporter is not started")
+        coding = self._options.compression
+        body = payload if coding == "none" else await compress(payload, coding)
+        name = self._options.tls.server_name_override or None
+        try:
+            async with self._session.post(
+                self._url, data=body, allow_redirects=False, server_hostname=name
+            ) as response:
+                if response.status // 100 == 2:
+                    return await _read_bounded(response)
+                refusal = _refusal(response.status, response.headers.get("Retry-After"))
+                response.close()  # whatever its body is, it is not read
+        except aiohttp.ClientConnectorCertificateError:
+            raise RetryableExportError("the backend's certificate is not trusted") from None
+        except aiohttp.ClientConnectorSSLError:
+            raise RetryableExportError("the TLS handshake with the backend fails") from None
+        except aiohttp.ClientConnectorError:
+            raise RetryableExportError("the backend can't be reached") from None
+        except aiohttp.ClientError:
+            raise RetryableExportError("the backend ended the connection") from None
+        raise refusal
+
+    def _context(self) -> ssl.SSLContext:
+        tls = self._options.tls
+        context = ssl.create_default_context()
+        if tls.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        authorities = read_file(tls.ca_file, "ca_file")
+        read_file(tls.cert_file, "cert_file")
+        read_file(tls.key_file, "key_file")
+        try:
+            if authorities is not None:
+                context = _trusting(context, authorities)
+            if tls.cert_file:
+                context.load_cert_chain(tls.cert_file, tls.key_file or None)
+        except (ssl.SSLError, ValueError):
+            raise ConfigError(["tls: a file holds no usable certificate or key in PEM"]) from None
+        return context
+
+
+def _trusting(context: ssl.SSLContext, authorities: bytes) -> ssl.SSLContext:
+    """`context` that trusts `authorities` instead of the system's."""
+    only = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    only.check_hostname = context.check_hostname
+    only.verify_mode = context.verify_mode
+    only.load_verify_locations(cadata=authorities.decode("ascii", "replace"))
+    return only
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body, or nothing when it is longer than a reply can be; then the connection is given up."""
+    parts = []
+    size = 0
+    async for chunk in response.content.iter_chunked(MAX_REPLY):
+        parts.append(chunk)
+        size += len(chunk)
+        if size > MAX_REPLY:
+            response.close()
+            return b""
+    return b"".join(parts)
+
+
+def _refusal(status: int, retry_after: str | None) -> Exception:
+    reason = f"the backend answers HTTP {status}"
+    wish = retry_after_ns(retry_after)
+    if status in _RETRYABLE:
+        return RetryableExportError(reason, wish)
+    if status in _DENIED or status // 100 in {1, 3}:
+        return DeniedError(reason, wish)
+    return RejectedExportError(reason)
