@@ -24,7 +24,6 @@ class GraphExposition(Collector):
 
     def collect(self) -> Iterable[Metric]:
         rows = [((id_, runner.partition.name), runner) for id_, runner in self._graph.runners()]
-        yield gauge("butterfly_log_end", ((labels, each.partition.end) for labels, each in rows))
         yield gauge(
             "butterfly_log_head",
             ((labels, each.head.position if each.head else each.tail.position) for labels, each in rows),

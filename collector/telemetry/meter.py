@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from collector.telemetry.catalogue import CATALOGUE, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+disable_created_metrics()  # a second series for each counter, which nobody reads
 
 
 class Meter:
