@@ -1,4 +1,9 @@
-from libc.stdint cimport uint8_t
+"""What `validate` looks into, and the check of it. The commonest message of all, KeyValue, is checked inline."""
+
+from libc.stdint cimport uint8_t, uint64_t
+
+from collector.wire.utf8 cimport is_ascii
+from collector.wire.varint cimport read_varint
 
 cdef enum Message:
     REQUEST
@@ -27,4 +32,36 @@ cdef enum Fault:
 cdef int check_message(
     Message message, const uint8_t* p, const uint8_t* end, int levels, int values
 ) noexcept nogil
-cdef int check_key_value(const uint8_t* p, const uint8_t* end, int levels, int values) noexcept nogil
+
+
+cdef inline bint is_common_key_value(const uint8_t* p, const uint8_t* end) noexcept nogil:
+    """Whether this is a KeyValue as every SDK writes it, and sound: key, then a scalar value, one-byte lengths.
+
+    All tags and lengths of the form are below 0x80, so one look for a high bit covers them and the texts together.
+    """
+    cdef Py_ssize_t size = end - p
+    cdef Py_ssize_t key, value
+    cdef const uint8_t* v
+    cdef uint64_t number = 0
+    if size < 6 or p[0] != 0x0a:
+        return False
+    key = p[1]
+    value = size - key - 4
+    if value < 2 or value > 127 or key > 127:
+        return False
+    v = p + 2 + key
+    if v[0] != 0x12 or v[1] != value:
+        return False
+    if v[2] == 0x0a:                                    # string_value
+        return v[3] == value - 2 and is_ascii(p, size)
+    if v[2] == 0x18 or v[2] == 0x10:                    # int_value, bool_value
+        return read_varint(v + 3, end, &number) == end and is_ascii(p + 2, key)
+    if v[2] == 0x21:                                    # double_value
+        return value == 9 and is_ascii(p + 2, key)
+    return False
+
+
+cdef inline int check_key_value(const uint8_t* p, const uint8_t* end, int levels, int values) noexcept nogil:
+    if values > 0 and levels > 0 and is_common_key_value(p, end):
+        return SOUND
+    return check_message(KEY_VALUE, p, end, levels, values)
