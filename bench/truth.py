@@ -107,7 +107,8 @@ def trace_key(high: Words, low: Words) -> Words:
     return mix(high) ^ low
 
 
-def _span_key(trace: Words, span: Words) -> Words:
+def span_key(trace: Words, span: Words) -> Words:
+    """The same for a span, from its trace's key and its own id."""
     return mix(trace) ^ span
 
 
@@ -137,6 +138,7 @@ class Report:
     must_keep_whole: int
     other_traces: int
     other_kept: int
+    confidence: float
     other_low: int
     other_high: int
 
@@ -157,7 +159,7 @@ class Report:
         ratio = self.other_kept / self.other_traces if self.other_traces else 0.0
         whole = f"{self.must_keep_whole} of {self.must_keep_traces} traces whole"
         arrived = f"{self.arrived} in the sink, {self.duplicates} duplicates"
-        interval = f"{self.other_low}-{self.other_high} at {CONFIDENCE:.1%}"
+        interval = f"{self.other_low}-{self.other_high} at {self.confidence:.4%}"
         outcomes = f"{self.acked} acked, {self.refused} refused, {self.unknown} unknown"
         return [
             f"spans: {self.sent} sent, {outcomes}; {arrived}",
@@ -169,14 +171,14 @@ class Report:
         ]
 
 
-def compare(truth: Truth, sink: SinkLedger, *, keep_share: float = 0.1) -> Report:
+def compare(truth: Truth, sink: SinkLedger, *, keep_share: float = 0.1, confidence: float = CONFIDENCE) -> Report:
     """Hold what arrived against what had to. `keep_share`: of the traces that nothing forces to be kept.
 
     Only traces that are acknowledged whole and have no reason at all count for the share.
     """
     sent = truth.sent
-    sent_keys = _span_key(truth.key, sent.span)
-    sink_keys = np.unique(_span_key(trace_key(sink.high, sink.low), sink.span))
+    sent_keys = span_key(truth.key, sent.span)
+    sink_keys = np.unique(span_key(trace_key(sink.high, sink.low), sink.span))
     present = np.isin(sent_keys, sink_keys)
     distinct_sent = np.unique(sent_keys)
     missing = truth.acked & ~present
@@ -187,7 +189,7 @@ def compare(truth: Truth, sink: SinkLedger, *, keep_share: float = 0.1) -> Repor
     whole = truth.count(truth.acked) == truth.count(np.ones(len(sent), np.bool_))
     plain = whole & ~truth.may_keep
     kept = plain & (there > 0)
-    low, high = binomial_interval(int(plain.sum()), keep_share)
+    low, high = binomial_interval(int(plain.sum()), keep_share, confidence)
     outcomes = np.bincount(sent.outcome, minlength=len(Outcome))
     return Report(
         sent=len(sent),
@@ -205,6 +207,7 @@ def compare(truth: Truth, sink: SinkLedger, *, keep_share: float = 0.1) -> Repor
         must_keep_whole=int((truth.must_keep & (acked_missing == 0)).sum()),
         other_traces=int(plain.sum()),
         other_kept=int(kept.sum()),
+        confidence=confidence,
         other_low=low,
         other_high=high,
     )

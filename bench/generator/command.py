@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bench.generator.display import introduction, shown, summary
+from bench.generator.display import introduction, shown, summary, totals
 from bench.generator.runner import Pace, Runner
 from bench.generator.traces import Mix
 from bench.generator.traffic import DEFAULT_SPANS, Shape, Traffic
@@ -87,6 +88,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--late-by", type=SECONDS, default="15s", show_default=True, help="How long.")
 @click.option("--ledger", "ledger_file", type=_FILE, help="Write what became of each request, for bench.truth.")
 @click.option("--truth", "truth_file", type=_FILE, help="Write a JSON line a trace: must it be kept, and why.")
+@click.option("--json", "as_json", is_flag=True, help="Print the totals as one JSON object.")
 @click.option("--quiet", is_flag=True, help="Print nothing but the summary.")
 def generate(**options: Any) -> None:
     """Send Butterfly's own traffic, made up, to an OTLP endpoint."""
@@ -120,14 +122,18 @@ def generate(**options: Any) -> None:
         compress=options["compress"],
         in_flight=pace.in_flight,
     )
-    if not options["quiet"]:
+    quiet = options["quiet"] or options["as_json"]
+    if not quiet:
         console.print("\n".join(introduction(traffic, pace)), highlight=False)
-    with shown(console, pace, quiet=options["quiet"]) as watch:
+    with shown(console, pace, quiet=quiet) as watch:
         runner = Runner(traffic, transports, pace, ledger=ledger, watch=watch)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: runner.stop())
         tally = runner.run()
-    console.print("\n".join(summary(tally)), highlight=False)
+    if options["as_json"]:
+        click.echo(json.dumps(totals(tally)))
+    else:
+        console.print("\n".join(summary(tally)), highlight=False)
     if ledger is not None:
         _write(ledger, traffic, options["ledger_file"], options["truth_file"])
     sys.exit(0 if tally.acked == tally.sent else 1)

@@ -4,7 +4,7 @@ summary at the end."""
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -46,6 +46,23 @@ def summary(tally: Tally) -> list[str]:
     if tally.statuses:
         lines.append("answers: " + ", ".join(f"{name} {count:,}" for name, count in sorted(tally.statuses.items())))
     return lines
+
+
+def totals(tally: Tally) -> dict[str, Any]:
+    """The same as JSON: spans, requests, seconds; latencies in seconds."""
+    return {
+        "sent": tally.sent,
+        "acked": tally.acked,
+        "refused": tally.refused,
+        "unknown": tally.unknown,
+        "rejected": tally.rejected,
+        "requests": tally.requests,
+        "retries": tally.retries,
+        "seconds": round(tally.seconds, 4),
+        "ack_p50": round(tally.acks.quantile(0.5), 6),
+        "ack_p99": round(tally.acks.quantile(0.99), 6),
+        "statuses": tally.statuses,
+    }
 
 
 def _state(tally: Tally) -> str:

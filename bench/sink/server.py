@@ -51,8 +51,11 @@ class Sink:
         return b""
 
     def reset(self) -> None:
-        """Count from zero. The file of ids stays as it is."""
+        """Count from zero, with an empty file of ids."""
         with self._lock:
+            if self._ids is not None:
+                self._ids.seek(0)
+                self._ids.truncate()
             self._spans = self._requests = self._payload = 0
             self._base = received_bytes(self.port)
 

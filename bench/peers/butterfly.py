@@ -1,0 +1,67 @@
+"""Ours."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.peers import Place
+    from bench.rows import Row
+
+POLICIES = [
+    {"name": "errors", "type": "status_code", "status_code": {"status_codes": ["ERROR"]}},
+    {"name": "slow", "type": "latency", "latency": {"threshold_ms": 5000}},
+    {"name": "byzantine", "type": "byzantine"},
+    {"name": "ordinary", "type": "probabilistic", "probabilistic": {"sampling_percentage": 10}},
+]
+
+
+class Butterfly:
+    """The gateway of this checkout, started as users start it."""
+
+    name = "butterfly"
+
+    def missing(self) -> str | None:
+        return None
+
+    def plays(self, _row: Row) -> bool:
+        return True
+
+    def command(self, row: Row, place: Place) -> list[str]:
+        path = place.directory / "butterfly.yaml"
+        path.write_text(json.dumps(self.config(row, place), indent=1))  # JSON is YAML
+        return [sys.executable, "-m", "collector", "run", "-c", str(path), "--no-screen"]
+
+    @staticmethod
+    def config(row: Row, place: Place) -> dict[str, Any]:
+        """The workload's pipelines."""
+        out = "debug" if row.workload == "null" else "otlp"
+        exporters: dict[str, Any] = {
+            "debug": {"verbosity": "none"},
+            "otlp": {"endpoint": f"127.0.0.1:{place.sink}", "tls": {"insecure": True}, "compression": "gzip"},
+        }
+        config: dict[str, Any] = {
+            "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{place.listen}"}}}},
+            "exporters": {out: exporters[out]},
+        }
+        sampler = {"tail_sampling": {"decision_wait": f"{row.wait:g}s", "policies": POLICIES}}
+        if row.workload in {"null", "pass"}:
+            pipelines = {"traces": {"receivers": ["otlp"], "exporters": [out]}}
+        elif row.workload == "tail":
+            config["processors"] = sampler
+            pipelines = {"traces": {"receivers": ["otlp"], "processors": ["tail_sampling"], "exporters": [out]}}
+        else:
+            config["processors"] = sampler
+            config["connectors"] = {"disk": {}}
+            pipelines = {
+                "traces/ingest": {"receivers": ["otlp"], "exporters": ["disk"]},
+                "traces/sample": {"receivers": ["disk"], "processors": ["tail_sampling"], "exporters": [out]},
+            }
+        config["service"] = {
+            "pipelines": pipelines,
+            "data_dir": str(place.directory / "data"),
+            "telemetry": {"metrics": {"address": f"127.0.0.1:{place.spare}"}},
+        }
+        return config
