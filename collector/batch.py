@@ -114,12 +114,12 @@ class Batch:
             mask[span.row] = keep(span)
         return self.select(mask, reason)
 
-    def select(self, mask: NDArray[np.bool_], reason: str = "filtered") -> Batch:
+    def select(self, mask: NDArray[np.bool_] | Sequence[bool], reason: str = "filtered") -> Batch:
         """The same batch with only the rows where `mask` (one bool per row of `index`) holds, and the same ack.
 
         Rows that an earlier selection removed stay removed. What this one removes is booked as filtered for `reason`.
         """
-        kept = mask if self.mask is None else self.mask & mask
+        kept = self._rows(mask)
         count = int(np.count_nonzero(kept))
         removed = len(self) - count
         if removed == 0:
@@ -150,10 +150,10 @@ class Batch:
         payload = wire_rewrite.replace_spans(self.payload, self.index, edits, self.mask)
         return self.replace(payload, count=len(self))
 
-    def split(self, mask: NDArray[np.bool_]) -> tuple[Batch, Batch]:
+    def split(self, mask: NDArray[np.bool_] | Sequence[bool]) -> tuple[Batch, Batch]:
         """Two batches, the selected rows where `mask` holds and those where it doesn't; the ack is forked over both."""
-        yes = mask if self.mask is None else self.mask & mask
-        no = ~mask if self.mask is None else self.mask & ~mask
+        yes = self._rows(mask)
+        no = ~yes if self.mask is None else self.mask & ~yes
         first, second = self.ack.fork(2)
         count = int(np.count_nonzero(yes))
         return (
@@ -200,6 +200,13 @@ class Batch:
             count=sum(len(batch) for batch in batches),
             account=first.account,
         )
+
+    def _rows(self, mask: NDArray[np.bool_] | Sequence[bool]) -> NDArray[np.bool_]:
+        """The selected rows where `mask` holds. Raises `ValueError` when it isn't one bool per row of `index`."""
+        rows = np.asarray(mask, np.bool_)
+        if rows.shape != (self.index.count,):
+            raise ValueError("a mask has one bool per row of the batch's index")
+        return rows if self.mask is None else self.mask & rows
 
     def _with(self, **changes: Any) -> Batch:
         count = changes.get("count", self._count)
