@@ -1,9 +1,10 @@
 """An insertion-ordered hash table of fixed-size entries keyed by trace id: what both tables are made of.
 
-Entries lie in order of insertion in chunks that are freed from the front; an array of 32-bit slots finds them by open
-addressing. Sequence numbers count insertions, so age order is sequence order. An entry begins with `Key`; an all-zero key,
-which is no trace id, marks a dead entry. A slot holds the low 24 bits of the sequence number and 8 bits of the hash, so
-the window between the oldest and the newest entry is bounded by WINDOW, dead ones included: `arena_compact` closes gaps.
+Entries lie in order of insertion in chunks that are freed from the front; an array of 32-bit slots finds them by
+open addressing. Sequence numbers count insertions, so age order is sequence order. An entry begins with `Key`; an
+all-zero key, which is no trace id, marks a dead entry. A slot holds the low 24 bits of the sequence number and 8 bits
+of the hash, so the window between the oldest and the newest entry is bounded by WINDOW, dead ones included:
+`arena_compact` closes gaps.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

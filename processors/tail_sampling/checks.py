@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 Found = tuple[Path, str]
 
+_NO_OTTL = (
+    "ottl_condition is not supported; use string_attribute, numeric_attribute, boolean_attribute, "
+    "status_code or byzantine, combined with and, not or drop"
+)
+
 
 def problems(config: options.TailSamplingOptions) -> list[Found]:
     """What can't run."""
@@ -69,13 +74,18 @@ def _repeated_names(policies: Sequence[Any], path: Path) -> list[Found]:
 
 def _problems_of(policy: Any, path: Path) -> list[Found]:
     if policy.type == "ottl_condition":
-        return [
-            (
-                (*path, "type"),
-                "ottl_condition is not supported; use string_attribute, numeric_attribute, boolean_attribute, "
-                "status_code or byzantine, combined with and, not or drop",
-            )
-        ]
+        return [((*path, "type"), _NO_OTTL)]
+    if policy.type in ("numeric_attribute", "span_count", "latency"):
+        return _bounds(policy, path)
+    if policy.type == "string_attribute" and policy.string_attribute.enabled_regex_matching:
+        return _patterns(policy.string_attribute.values, (*path, "string_attribute", "values"))
+    if policy.type in ("and", "drop"):
+        parts = policy.and_.and_sub_policy if policy.type == "and" else policy.drop.drop_sub_policy
+        return _repeated_names(parts, (*path, policy.type, f"{policy.type}_sub_policy"))
+    return _composite(policy.composite, (*path, "composite")) if policy.type == "composite" else []
+
+
+def _bounds(policy: Any, path: Path) -> list[Found]:
     if policy.type == "numeric_attribute":
         it = policy.numeric_attribute
         if it.min_value is None and it.max_value is None:
@@ -85,12 +95,7 @@ def _problems_of(policy: Any, path: Path) -> list[Found]:
         return _order(policy.span_count, "min_spans", "max_spans", (*path, policy.type))
     if policy.type == "latency" and 0 < policy.latency.upper_threshold_ms <= policy.latency.threshold_ms:
         return [((*path, "latency", "upper_threshold_ms"), "must be greater than threshold_ms, or nothing matches")]
-    if policy.type == "string_attribute" and policy.string_attribute.enabled_regex_matching:
-        return _patterns(policy.string_attribute.values, (*path, "string_attribute", "values"))
-    if policy.type in ("and", "drop"):
-        parts = policy.and_.and_sub_policy if policy.type == "and" else policy.drop.drop_sub_policy
-        return _repeated_names(parts, (*path, policy.type, f"{policy.type}_sub_policy"))
-    return _composite(policy.composite, (*path, "composite")) if policy.type == "composite" else []
+    return []
 
 
 def _order(it: Any, low: str, high: str, path: Path) -> list[Found]:

@@ -37,7 +37,8 @@ _SAMPLED_FLAG = 1
 
 def samples(votes: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Inside another policy an inverted vote counts as a plain one."""
-    return (votes == SAMPLED) | (votes == INVERT_SAMPLED)
+    sampled: NDArray[np.bool_] = (votes == SAMPLED) | (votes == INVERT_SAMPLED)
+    return sampled
 
 
 class _Compound(Policy):

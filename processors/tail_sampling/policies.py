@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collector.api import Probes
-    from processors.tail_sampling import options
+    from processors.tail_sampling import policy_options as options
 
 Votes = "NDArray[np.int8]"
 

@@ -18,6 +18,7 @@ from collector.api import (
     scan,
 )
 from processors.tail_sampling import checks, journal
+from processors.tail_sampling.annotation import PolicyAnnotation
 from processors.tail_sampling.counters import CAUSES, Counters
 from processors.tail_sampling.decision import OTHER_POLICY, PolicySet, Thresholds
 from processors.tail_sampling.decision import Verdict as Decided
@@ -36,13 +37,13 @@ if TYPE_CHECKING:
     from collector.api import SpanIndex
     from processors.tail_sampling.trace_table import Taken
 
-_POLICY_ATTRIBUTE = "butterfly.sampling.policy"
+_STATES = ("not_sampled", "sampled")
 
 
 class TailSampling(Lookahead):
     """See docs/components/tail_sampling.md.
 
-    Stream time is what `observe` and `tick` are told; a tick must not run ahead of records that are still to be observed.
+    Stream time is what `observe` and `tick` are told; a tick must not run ahead of records still to be observed.
     """
 
     Config = TailSamplingOptions
@@ -72,19 +73,15 @@ class TailSampling(Lookahead):
         self._copies = Fingerprints(config.duplicate_memory_spans)
         self._recent = RecentVerdicts(config.recent_verdicts)
         self._untaken: list[NDArray[Any]] = []
-        self._suffixes = [
-            _string_attribute(_POLICY_ATTRIBUTE, self._policies.name(number))
-            for number in range(len(self._policies.names))
-        ]
-        self._suffixes.append(_string_attribute(_POLICY_ATTRIBUTE, self._policies.name(OTHER_POLICY)))
+        self._annotation = None
+        if config.record_policy:
+            self._annotation = PolicyAnnotation([*self._policies.names, self._policies.name(OTHER_POLICY)])
         self._now_ns = 0
         self._next = 0
-        # The tail forgets copies one decision_wait after the other, by the records' time and not by its own: the number
-        # of the first record of each new period, counted from the first one observed.
-        self._observed = 0
-        self._processed = 0
-        self._period = 0
-        self._rotations: deque[int] = deque()
+        # The tail forgets copies one decision_wait after the other, by the records' time: these are the positions where a
+        # new period begins. The tail's own time would not do, since after a pause it works through a long time at once.
+        self._period: int | None = None
+        self._periods: deque[int] = deque()
         self._counters = Counters(context, self._traces, self._verdicts, self._copies)
 
     def _new_table(self) -> TraceTable:
@@ -103,7 +100,7 @@ class TailSampling(Lookahead):
         """See `Lookahead`."""
         self._advance(now_ns)
         self._next = position + 1
-        self._count_period(now_ns)
+        self._note_period(position, now_ns)
         index = scan(batch.payload, self._policies.probes)
         self._traces.begin(position, now_ns)
         self._feed(self._traces, batch.payload, index, _rows(batch, index))
@@ -182,13 +179,12 @@ class TailSampling(Lookahead):
         self._recent.add(traces, verdict, CAUSES.index(early))
         self._counters.decided(traces, verdict, self._policies, early)
 
-    def _count_period(self, now_ns: int) -> None:
+    def _note_period(self, position: int, now_ns: int) -> None:
         period = now_ns // self._wait_ns
-        if self._observed and period > self._period:
+        if self._period is not None and period > self._period:
             # Two periods on, nothing that was seen before can still matter.
-            self._rotations.extend([self._observed] * min(2, period - self._period))
-        self._period = max(period, self._period)
-        self._observed += 1
+            self._periods.extend([position] * min(2, period - self._period))
+        self._period = period if self._period is None else max(period, self._period)
 
     # -- the journal
 
@@ -221,6 +217,9 @@ class TailSampling(Lookahead):
     def settled(self, position: int) -> None:
         """See `Lookahead`."""
         self._verdicts.settled(position)
+        while self._periods and position >= self._periods[0]:
+            self._periods.popleft()
+            self._copies.rotate()
 
     def _keep_in_journal(self, hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> None:
         """Verdicts that late spans need for longer are written again, so that the journal keeps them for longer, too."""
@@ -237,10 +236,6 @@ class TailSampling(Lookahead):
 
     def process(self, batch: Batch) -> Iterable[Batch]:
         """See `Lookahead`. What isn't sampled, or is a copy, is booked as filtered with its reason."""
-        while self._rotations and self._processed >= self._rotations[0]:
-            self._rotations.popleft()
-            self._copies.rotate()
-        self._processed += 1
         index = batch.index
         chosen = _rows(batch, index)
         state, policy, threshold = self._look_up(index.trace_hi, index.trace_lo)
@@ -274,7 +269,7 @@ class TailSampling(Lookahead):
         return state, policy, threshold
 
     def _decide_unobserved(self, batch: Batch, state: NDArray[np.int8]) -> None:
-        """A record whose traces have no verdict, which the journal's loss alone can bring about: decide on its spans."""
+        """Traces without a verdict, which only a damaged journal can bring about: decide on the record's own spans."""
         index = scan(batch.payload, self._policies.probes)
         chosen = _rows(batch, index)
         chosen[state != NO_VERDICT] = 0
@@ -294,20 +289,12 @@ class TailSampling(Lookahead):
     def _write(
         self, batch: Batch, kept: NDArray[np.bool_], policy: NDArray[np.int16], threshold: NDArray[np.uint8]
     ) -> Batch:
-        index = batch.index
-        suffix = None
-        if self.config.record_policy:
-            rows = _first_rows(index, kept)
-            suffix = np.full(index.count, -1, np.int16)
-            suffix[rows] = np.minimum(policy[rows], len(self._suffixes) - 1)
-        payload = sample(
-            batch.payload,
-            index,
-            kept,
-            self._thresholds.values[threshold],
-            self._suffixes if suffix is not None else (),
-            suffix,
-        )
+        index, thresholds = batch.index, self._thresholds.values[threshold]
+        if self._annotation is None:
+            payload = sample(batch.payload, index, kept, thresholds)
+        else:
+            numbers = self._annotation.rows(index, kept, policy)
+            payload = sample(batch.payload, index, kept, thresholds, self._annotation.suffixes, numbers)
         return batch.replace(payload, count=len(batch))
 
     # -- for people
@@ -317,34 +304,23 @@ class TailSampling(Lookahead):
         hi, lo = int.from_bytes(trace_id[:8], "big"), int.from_bytes(trace_id[8:16], "big")
         open_ = self._traces.find(hi, lo)
         if open_ is not None:
-            return {
-                "state": "open",
-                "spans": open_["spans"],
-                "bytes": open_["bytes"],
-                "due_ns": open_["seen_ns"] + self._wait_ns,
-            }
-        found = self._recent.find(hi, lo)
-        if found is not None:
-            return {
-                "state": "sampled" if found["sampled"] else "not_sampled",
-                "policy": self._policies.name(found["policy"]),
-                "early": CAUSES[found["early"]] or None,
-                "spans": found["spans"],
-                "bytes": found["size"],
-                "duration_ns": found["duration"],
-                "decided_ns": found["time_ns"],
-            }
+            due_ns = open_["seen_ns"] + self._wait_ns
+            return {"state": "open", "spans": open_["spans"], "bytes": open_["bytes"], "due_ns": due_ns}
         verdict = self._verdicts.find(hi, lo)
-        if verdict is None:
+        recent = self._recent.find(hi, lo)
+        if verdict is None and recent is None:
             return None
-        sampled, policy, threshold = verdict
-        answer: dict[str, Any] = {
-            "state": "sampled" if sampled else "not_sampled",
-            "policy": self._policies.name(policy),
-        }
-        value = int(self._thresholds.values[threshold])
-        if sampled and value != UNKNOWN_THRESHOLD:
-            answer["threshold"] = f"{value:014x}"
+        answer: dict[str, Any] = {}
+        if verdict is not None:
+            sampled, policy, threshold = verdict
+            answer = {"state": _STATES[sampled], "policy": self._policies.name(policy)}
+            value = int(self._thresholds.values[threshold])
+            if sampled and value != UNKNOWN_THRESHOLD:
+                answer["threshold"] = f"{value:014x}"
+        if recent is not None:
+            answer |= {"state": _STATES[recent["sampled"]], "policy": self._policies.name(recent["policy"])}
+            answer |= {"early": CAUSES[recent["early"]] or None, "spans": recent["spans"], "bytes": recent["size"]}
+            answer |= {"duration_ns": recent["duration"], "decided_ns": recent["time_ns"]}
         return answer
 
 
@@ -357,27 +333,3 @@ def _rows(batch: Batch, index: SpanIndex) -> NDArray[np.uint8]:
 
 def _nothing_sampled(count: int) -> Decided:
     return Decided(np.zeros(count, np.bool_), np.zeros(count, np.uint16), np.full(count, UNKNOWN_THRESHOLD, np.uint64))
-
-
-def _first_rows(index: SpanIndex, kept: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Of each kept trace in the record, its first root, or its first span when no root is there."""
-    rows = np.flatnonzero(kept)
-    order = rows[np.lexsort((rows, index.parent_id[rows] != 0, index.trace_lo[rows], index.trace_hi[rows]))]
-    hi, lo = index.trace_hi[order], index.trace_lo[order]
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1])
-    return order[first]
-
-
-def _string_attribute(key: str, value: str) -> bytes:
-    """A `Span.attributes` field with one string."""
-
-    def field(tag: int, body: bytes) -> bytes:
-        length, prefix = len(body), bytearray([tag])
-        while length > 0x7F:
-            prefix.append(length & 0x7F | 0x80)
-            length >>= 7
-        prefix.append(length)
-        return bytes(prefix) + body
-
-    return field(0x4A, field(0x0A, key.encode()) + field(0x12, field(0x0A, value.encode())))

@@ -58,4 +58,5 @@ class Traces:
 
     def having(self, bits: int) -> NDArray[np.bool_]:
         """Rows that match any of `bits`."""
-        return (self.matches & np.uint64(bits)) != 0
+        matched: NDArray[np.bool_] = (self.matches & np.uint64(bits)) != 0
+        return matched
