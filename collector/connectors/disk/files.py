@@ -1,6 +1,7 @@
 """Which files the log is made of, how they are named and made, and the SQLite connections to them.
 
     lock                                        held by the process that has the log open
+    reserve                                     room given up when the disk is full, so that space can still be freed
     state.<generation>-<magic>.v1.db            committed position, decision journal
     <position>-<magic>.v1.log                   one segment: the records from that position to the next segment's
 
@@ -30,8 +31,10 @@ Synchronous = Literal["off", "normal", "full"]
 PAGE_SIZE = 4096
 VERSION = 1
 
-_SEGMENT = re.compile(r"(\d{20})-([0-9a-f]{16})\.v(\d+)\.log")
-_STATE = re.compile(r"state\.(\d{8})-([0-9a-f]{16})\.v(\d+)\.db")
+_SEGMENT = re.compile(r"((\d{20})-([0-9a-f]{16})\.v(\d+)\.log)(?:-wal|-shm)?")
+_STATE = re.compile(r"(state\.(\d{8})-([0-9a-f]{16})\.v(\d+)\.db)(?:-wal|-shm)?")
+_RESERVE = "reserve"
+_RESERVE_SIZE = 1 << 20
 _SIDES = ("", "-wal", "-shm")
 _templates: list[bytes] = []
 
@@ -110,15 +113,17 @@ def new_state(directory: Path, generation: int) -> LogFile:
 
 
 def _files(directory: Path, pattern: re.Pattern[str]) -> list[LogFile]:
-    found = []
+    """Also those of which only a side file is left: it may hold all there is."""
+    found: dict[str, LogFile] = {}
     for path in directory.iterdir():
         match = pattern.fullmatch(path.name)
         if match is None:
             continue
-        if int(match[3]) != VERSION:
-            raise StorageError(f"the log is in format {match[3]}; this version reads format {VERSION}")
-        found.append(LogFile(path, int(match[1]), bytes.fromhex(match[2])))
-    return sorted(found, key=lambda file: (file.number, file.path.name))
+        name, number, magic, version = match.groups()
+        if int(version) != VERSION:
+            raise StorageError(f"the log is in format {version}; this version reads format {VERSION}")
+        found[name] = LogFile(directory / name, int(number), bytes.fromhex(magic))
+    return [found[name] for name in sorted(found)]
 
 
 def create(file: LogFile, synchronous: Synchronous) -> None:
@@ -138,6 +143,25 @@ def create(file: LogFile, synchronous: Synchronous) -> None:
     except OSError:
         file.unlink()
         raise
+
+
+def reserve(directory: Path) -> None:
+    """Set some room aside, where there is any."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory / _RESERVE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, _RESERVE_SIZE)
+        finally:
+            os.close(descriptor)
+
+
+def release(directory: Path) -> bool:
+    """Give the room up that `reserve` set aside. Whether there was any."""
+    path = directory / _RESERVE
+    given = _size(path) > 0
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return given
 
 
 def sync_directory(directory: Path) -> None:

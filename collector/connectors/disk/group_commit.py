@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from collector.connectors.disk.segments import Draft, WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from logging import Logger
 
     from collector.batch import Batch, Context, Signal
     from collector.connectors.disk.options import DiskOptions
@@ -40,10 +40,11 @@ class GroupCommit:
         written: Callable[[Sequence[Record], Sequence[Segment]], None],
         refused: Callable[[str], None],
         took: Callable[[float], None],
-        log: logging.Logger,
+        log: Logger,
     ) -> None:
         self._writer = writer
         self._config = config
+        self._max_pending = min(config.max_pending, config.max_size // 4)
         self._stamp = stamp
         self._on_written = written
         self._on_refused = refused
@@ -75,7 +76,7 @@ class GroupCommit:
     def append(self, batch: Batch, payload: bytes) -> None:
         """Take one batch, or answer RETRY."""
         reason = self.obstacle()
-        if reason is None and self.waiting_bytes and self.waiting_bytes + len(payload) > self._config.max_pending:
+        if reason is None and self.waiting_bytes and self.waiting_bytes + len(payload) > self._max_pending:
             reason = "log_busy"
         if reason is not None:
             self.refuse(batch, reason)
@@ -146,9 +147,8 @@ class GroupCommit:
             ]
         except WriteError as error:
             reason = error.reason
-        except Exception:
-            # Whatever it was, the senders must be answered.
-            self._log.exception("the log's writer failed")
+        except Exception:  # noqa: BLE001 - whatever it was, the senders must be answered
+            self._log.error("the log's writer failed unexpectedly")
             reason = "disk_error"
         with contextlib.suppress(RuntimeError):  # the loop was closed under us: nobody waits for an answer
             self._loop.call_soon_threadsafe(self._done, records, opened, batches, reason, time.monotonic() - started)

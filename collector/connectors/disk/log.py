@@ -1,14 +1,16 @@
-"""The log as one partition. Lives on the event loop; threads do the waiting, and all bookkeeping is done on the loop."""
+"""The log as one partition. It lives on the event loop: threads do the waiting, all bookkeeping is done here."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from collector.component.connector import Chunk, Partition
 from collector.connectors.disk import recovery
+from collector.connectors.disk.catalog import Catalog
 from collector.connectors.disk.group_commit import GroupCommit
 from collector.connectors.disk.reader import SegmentReader
 from collector.connectors.disk.recent import Recent
@@ -57,13 +59,14 @@ class DiskLog(Partition):
         self._read_pool = ThreadPoolExecutor(1, "disk-read")
         self._clean_pool = ThreadPoolExecutor(1, "disk-clean")
         # Smaller than a part of the limit, or a full log could wait for a segment that never fills.
-        segment_size = min(config.segment_size, config.max_size // 8)
+        self._segment_size = min(config.segment_size, config.max_size // 8)
+        self._writer = SegmentWriter(directory, self._segment_size, config.synchronous, config.compression)
         labels = {"connector": context.id}
         refused = context.meter.counter("butterfly_log_refused_total")
         self._lost_total = context.meter.counter("butterfly_log_lost_records_total")
         self._labels = labels
         self._appends = GroupCommit(
-            SegmentWriter(directory, segment_size, config.synchronous, config.compression),
+            self._writer,
             config,
             stamp=lambda: (self._end, self.now_ns()),
             written=self._written,
@@ -73,14 +76,13 @@ class DiskLog(Partition):
         )
         self._reader = SegmentReader(self._lost_in_thread)
         self._recent = Recent(config.recent_bytes)
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._segments: list[Segment] = []
-        self._doomed_bytes = 0
+        self._waiters: dict[asyncio.Future[None], int] = {}
+        self._catalog = Catalog()
         self._state_bytes = 0
         self._committed = self._end = self._base_ns = self._base_monotonic = 0
         self._open = False
         context.meter.watch("butterfly_log_end", lambda: self._end, partition=self.name, **labels)
-        context.meter.watch("butterfly_log_bytes", lambda: self.bytes, **labels)
+        context.meter.watch("butterfly_log_bytes", lambda: self.size, **labels)
 
     async def open(self) -> None:
         """Recover what earlier lives left. Raises `StorageError`, `OSError`."""
@@ -89,9 +91,13 @@ class DiskLog(Partition):
                 self._state_pool, recovery.recover, self._directory, self._config.synchronous, self._wall_ns
             )
         except sqlite3.Error:
+            self._shut_down()
             raise StorageError("the log's state can't be written") from None
+        except BaseException:
+            self._shut_down()
+            raise
         self._state = found.state
-        self._segments = found.segments
+        self._catalog = Catalog(found.segments)
         self._committed, self._end = found.committed, found.end
         self._base_ns, self._base_monotonic = found.time_ns, self._monotonic_ns()
         self._state_bytes = self._state.size()
@@ -107,18 +113,22 @@ class DiskLog(Partition):
         """Write what waits, leave the files clean. What others still wait for ends in `StorageError`."""
         await self._appends.close()
         self._open = False
-        for _, future in self._waiters:
+        for future in self._waiters:
             if not future.done():
                 future.set_exception(StorageError("the log is closed"))
-        self._waiters.clear()
         try:
             await self._in_state_thread(self._state.commit, self._committed, self._end, self.now_ns())
         except StorageError:
             self._log.warning("the log's last position could not be written; the next start will find it")
         await self._loop.run_in_executor(self._read_pool, self._reader.close)
-        for segment in self._segments:
+        for segment in self._catalog.cold(0):
             await self._loop.run_in_executor(self._clean_pool, _finish, segment)
+        if self._catalog.newest is not None:
+            await self._loop.run_in_executor(self._clean_pool, _finish, self._catalog.newest)
         await self._loop.run_in_executor(self._state_pool, self._state.close)
+        self._shut_down()
+
+    def _shut_down(self) -> None:
         for pool in (self._state_pool, self._read_pool, self._clean_pool):
             pool.shutdown()
 
@@ -135,9 +145,9 @@ class DiskLog(Partition):
         return self._end
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes of all files, as of the last write to each."""
-        return sum(segment.size for segment in self._segments) + self._state_bytes + self._doomed_bytes
+        return self._catalog.bytes + self._state_bytes
 
     def now_ns(self) -> int:
         """See `Partition`: the last record's time, and what this life has measured since it opened the log."""
@@ -145,13 +155,13 @@ class DiskLog(Partition):
 
     def under_pressure(self) -> bool:
         """See `Partition`."""
-        return self.bytes >= _PRESSURE * self._config.max_size or self._appends.obstacle() is not None
+        return self.size >= _PRESSURE * self._config.max_size or self._appends.obstacle() is not None
 
     def obstacle(self) -> str | None:
-        """Why an append would be refused now: `log_full`, `log_closed`, `disk_full`, `disk_error`; None when it isn't."""
+        """Why an append would be refused now: `log_full`, `log_closed`, `disk_full`, `disk_error`; or None."""
         if not self._open:
             return "log_closed"
-        if self.bytes + self._appends.waiting_bytes >= self._config.max_size:
+        if self.size + self._appends.waiting_bytes >= self._config.max_size:
             return "log_full"
         return self._appends.obstacle()
 
@@ -167,10 +177,7 @@ class DiskLog(Partition):
             self._appends.refuse(batch, reason)
 
     def _written(self, records: Sequence[Record], opened: Sequence[Segment]) -> None:
-        for segment in opened:
-            if self._segments:
-                self._segments[-1].end = segment.base
-            self._segments.append(segment)
+        self._catalog.add(opened)
         for record in records:
             self._recent.add(record)
         self._end = records[-1].position + 1
@@ -178,11 +185,8 @@ class DiskLog(Partition):
         if opened:
             self._copy_cold()
             self._retire()
-        waiters, self._waiters = self._waiters, []
-        for position, future in waiters:
-            if position >= self._end:
-                self._waiters.append((position, future))
-            elif not future.done():
+        for future, position in self._waiters.items():
+            if position < self._end and not future.done():
                 future.set_result(None)
 
     # -- reading
@@ -194,8 +198,11 @@ class DiskLog(Partition):
         if not self._open:
             raise StorageError("the log is closed")
         future = self._loop.create_future()
-        self._waiters.append((position, future))
-        await future
+        self._waiters[future] = position
+        try:
+            await future
+        finally:
+            del self._waiters[future]
 
     async def read(self, position: int, max_bytes: int) -> Chunk:
         """See `Partition`. Raises `StorageError` when the log is closed."""
@@ -205,11 +212,7 @@ class DiskLog(Partition):
         if chunk is not None:
             return chunk
         stop = self._recent.first(self._end)
-        segments = [
-            segment
-            for segment in self._segments
-            if segment.base < stop and (segment.end is None or segment.end > position)
-        ]
+        segments = self._catalog.covering(position, stop)
         if not segments or position >= stop:
             return Chunk((), max(position, stop))
         records, following = await self._loop.run_in_executor(
@@ -242,7 +245,8 @@ class DiskLog(Partition):
 
     async def journal(self, blob: bytes, count: int, head: int, keep: int) -> None:
         """See `Partition`."""
-        await self._in_state_thread(self._state.journal, blob, count, head, keep, self._end, self.now_ns())
+        write = partial(self._state.journal, blob, count, head, keep=keep, time_ns=self.now_ns())
+        await self._in_state_thread(write)
 
     async def load_journal(self) -> Sequence[bytes]:
         """See `Partition`."""
@@ -263,27 +267,37 @@ class DiskLog(Partition):
     # -- files that are done with
 
     def _retire(self) -> None:
-        """Delete segments that are settled. The newest stays: it has the last position and time."""
-        while len(self._segments) > 1 and (self._segments[0].end or 0) <= self._committed:
-            segment = self._segments.pop(0)
-            self._doomed_bytes += segment.size
-            task = self._loop.run_in_executor(self._read_pool, self._reader.forget, segment)
-            task.add_done_callback(lambda done, size=segment.size: self._retired(done, size))
+        """Delete segments that are settled.
 
-    def _retired(self, done: asyncio.Future[None], size: int) -> None:
-        self._doomed_bytes -= size
+        The one that is written stays, unless the log is full: then nothing would ever end it.
+        """
+        newest = self._catalog.newest
+        idle = not self._appends.waiting_bytes
+        if newest is not None and newest.size >= self._segment_size and idle and self._committed == self._end:
+            newest.end = self._end
+            self._writer.seal()
+        for segment in self._catalog.take_settled(self._committed):
+            task = self._loop.run_in_executor(self._read_pool, self._reader.forget, segment)
+            task.add_done_callback(partial(self._retired, segment))
+
+    def _retired(self, segment: Segment, done: asyncio.Future[None]) -> None:
+        self._catalog.deleted(segment)
         if not done.cancelled() and done.exception() is not None:
             self._log.error("a settled segment of the log could not be deleted")
 
     def _copy_cold(self) -> None:
-        open_segments = [segment for segment in self._segments[:-1] if segment.writer is not None]
-        for segment in open_segments[:-_UNCOPIED]:
-            self._loop.run_in_executor(self._clean_pool, _finish, segment)
+        for segment in self._catalog.cold(_UNCOPIED):
+            task = self._loop.run_in_executor(self._clean_pool, _finish, segment)
+            task.add_done_callback(partial(self._copied, segment))
+
+    def _copied(self, segment: Segment, done: asyncio.Future[int]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._catalog.resized(segment, done.result())
 
 
-def _finish(segment: Segment) -> None:
-    """Close the connection that wrote `segment`; unless somebody reads it, SQLite then empties its write-ahead log."""
+def _finish(segment: Segment) -> int:
+    """Close the connection that wrote `segment`, upon which SQLite empties its write-ahead log; its size then."""
     connection, segment.writer = segment.writer, None
     if connection is not None:
         connection.close()
-        segment.size = segment.file.size()
+    return segment.file.size()

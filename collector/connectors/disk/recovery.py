@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,10 @@ def recover(directory: Path, synchronous: Synchronous, wall_ns: Callable[[], int
             losses.append(Loss("missing", first - committed, f"records {committed} to {first - 1} are missing"))
         committed = first
     mark = replace(found.mark, committed=committed, end=end, time_ns=time_ns)
+    files.release(directory)
     state = states.StateFile.begin(directory, replace(found, mark=mark), synchronous)
+    state.commit(committed, end, time_ns)
+    files.reserve(directory)
     return Recovered(state, segments, committed, end, time_ns, losses, notes)
 
 
@@ -94,6 +98,6 @@ def _segments(directory: Path, end: int) -> tuple[list[Segment], int, int]:
         # Its first transaction never ended.
         segments.pop()
         newest.file.unlink()
-    for segment, following in zip(segments, segments[1:], strict=False):
+    for segment, following in itertools.pairwise(segments):
         segment.end = following.base
     return segments, end, time_ns

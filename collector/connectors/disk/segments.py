@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collector.connectors.disk.compression import Compression
     from collector.connectors.disk.files import LogFile, Synchronous
 
-_WRITER_CACHE = 4 << 20
+_WRITER_CACHE = 2 << 20
 SIGNALS = ("traces", "metrics", "logs")
 """The order gives the number that a row holds."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -35,7 +35,7 @@ class WriteError(Exception):
         self.reason = reason
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Segment:
     """One file of records: positions `file.number` to `end`, or to the log's end while it is written (None).
 
@@ -83,7 +83,7 @@ class SegmentWriter:
         self._size = size
         self._synchronous: Synchronous = synchronous
         self._compression: Compression = compression
-        self.active: Segment | None = None
+        self._active: Segment | None = None
 
     def write(self, position: int, time_ns: int, drafts: Sequence[Draft]) -> tuple[list[bytes], list[Segment]]:
         """Commit one record a draft, from `position` on; the payloads as they will be read, and new segments.
@@ -92,7 +92,7 @@ class SegmentWriter:
         """
         payloads = [draft.payloads[0] if len(draft.payloads) == 1 else b"".join(draft.payloads) for draft in drafts]
         try:
-            segment = self.active
+            segment = self._active
             opened = []
             if segment is None or segment.size >= self._size:
                 segment = self._open(position)
@@ -107,8 +107,12 @@ class SegmentWriter:
             raise WriteError("disk_full" if full else "disk_error") from error
         except OSError as error:
             raise WriteError("disk_full" if error.errno in _DISK_FULL else "disk_error") from error
-        self.active = segment
+        self._active = segment
         return payloads, opened
+
+    def seal(self) -> None:
+        """Begin a new segment with the next write. Call it while nothing is being written."""
+        self._active = None
 
     def _open(self, position: int) -> Segment:
         file = files.new_segment(self._directory, position)
@@ -150,7 +154,7 @@ class SegmentWriter:
         segment.size = segment.file.size()
 
     def _abandon(self, segment: Segment, *, fresh: bool) -> None:
-        self.active = None
+        self._active = None
         connection = segment.writer
         if connection is not None and connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):

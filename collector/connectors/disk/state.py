@@ -79,15 +79,18 @@ class Recovered:
     lost_blobs: int
     damaged: bool
     found: bool
+    reusable: LogFile | None
+    """The file to go on with, where it is whole and holds all of this."""
 
 
 def recover(directory: Path) -> Recovered:
     """Read the state of earlier lives. Raises `OSError`, and `StorageError` for an unknown format."""
-    mark, blobs, damaged, marked = Mark(), dict[int, Blob](), False, False
+    mark, blobs, damaged, marked, current = Mark(), dict[int, Blob](), False, False, True
     found = files.states(directory)
     for file in found:
-        rows, sound = _read(file)
+        rows, sound, all_by_sqlite = _read(file)
         damaged = damaged or not sound
+        current = current and sound and all_by_sqlite
         for row in rows:
             with contextlib.suppress(DamagedError):
                 if row.kind == Kind.MARK:
@@ -100,18 +103,21 @@ def recover(directory: Path) -> Recovered:
     kept = [blobs[sequence] for sequence in sorted(blobs) if sequence >= mark.first]
     mark = replace(mark, next=max([mark.next, mark.first, *(blob.sequence + 1 for blob in kept)]))
     lost = mark.next - mark.first - len(kept)
-    return Recovered(mark, kept, lost, damaged or lost > 0 or (bool(found) and not marked), bool(found))
+    damaged = damaged or lost > 0 or (bool(found) and not marked)
+    reusable = found[0] if len(found) == 1 and current and not damaged else None
+    return Recovered(mark, kept, lost, damaged, bool(found), reusable)
 
 
-def _read(file: LogFile) -> tuple[list[Row], bool]:
-    """Every row there is, the most trustworthy last, and whether the file is as it was written."""
+def _read(file: LogFile) -> tuple[list[Row], bool, bool]:
+    """Every row, the most trustworthy last; whether the file is as it was written; whether SQLite sees all of them."""
     # SQLite deletes the write-ahead log when it has recovered what it understood of it: look before it does.
     unclean = file.wal.exists()
     salvaged = _salvaged(file) if unclean else []
     rows, sound = _rows(file)
     if not sound and not unclean:
         salvaged = _salvaged(file)
-    return [*salvaged, *rows], sound
+    keys = {(row.kind, row.number) for row in rows}
+    return [*salvaged, *rows], sound, all((row.kind, row.number) in keys for row in salvaged)
 
 
 def _rows(file: LogFile) -> tuple[list[Row], bool]:
@@ -144,7 +150,7 @@ def _complete(marks: list[Row], blobs: int) -> bool:
 def _salvaged(file: LogFile) -> list[Row]:
     with contextlib.closing(Salvage(file)) as salvage:
         rows = list(salvage.marks)
-        for key in salvage.keys():
+        for key in salvage.keys():  # noqa: SIM118 - not a mapping
             with contextlib.suppress(DamagedError):
                 rows.append(salvage.row(key))
     return rows
@@ -163,7 +169,12 @@ class StateFile:
 
     @staticmethod
     def begin(directory: Path, recovered: Recovered, synchronous: Synchronous) -> StateFile:
-        """Write a new file with what was recovered, then remove the old ones. Raises `OSError`, `sqlite3.Error`."""
+        """Go on with the file there is, or write a new one with what was recovered and remove the old ones.
+
+        Raises `OSError`, `sqlite3.Error`.
+        """
+        if recovered.reusable is not None:
+            return StateFile._connect(recovered.reusable, recovered, synchronous)
         old = files.states(directory)
         file = files.new_state(directory, old[-1].number + 1 if old else 1)
         draft = replace(file, path=directory / "state.new")
@@ -181,14 +192,15 @@ class StateFile:
         if synchronous != "off":
             files.sync_directory(directory)
         for stale in old:
+            # In this order a crash leaves no write-ahead log without its file, which would look like damage.
+            stale.wal.unlink(missing_ok=True)
             stale.unlink()
+        return StateFile._connect(file, recovered, synchronous)
+
+    @staticmethod
+    def _connect(file: LogFile, recovered: Recovered, synchronous: Synchronous) -> StateFile:
         connection = files.connect(file, synchronous, cache=_CACHE, checkpoint_pages=_CHECKPOINT_PAGES)
         return StateFile(file, connection, recovered.mark, recovered.blobs)
-
-    @property
-    def committed(self) -> int:
-        """The durable committed position."""
-        return self._mark.committed
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -198,21 +210,21 @@ class StateFile:
         """Make a mark durable; positions never go back."""
         self._write(self._mark.merged(Mark(committed, end, time_ns)), None, 0)
 
-    def journal(self, blob: bytes, count: int, head: int, keep: int, end: int, time_ns: int) -> None:
+    def journal(self, blob: bytes, count: int, head: int, *, keep: int, time_ns: int) -> None:
         """Make one blob durable and drop what `Partition.journal` allows to be dropped."""
-        sequence = self._mark.next
+        new = Blob(self._mark.next, head, count, blob)
         verdicts, drop = self._verdicts + count, 0
         for _, old_head, old_count in self._kept:
             if old_head > self._mark.committed or verdicts - old_count < keep:
                 break
             verdicts -= old_count
             drop += 1
-        first = self._kept[drop][0] if drop < len(self._kept) else sequence
-        mark = self._mark.merged(Mark(0, max(end, head), time_ns, first, sequence + 1))
-        self._write(mark, Blob(sequence, head, count, blob), first)
+        first = self._kept[drop][0] if drop < len(self._kept) else new.sequence
+        mark = self._mark.merged(Mark(0, head, time_ns, first, new.sequence + 1))
+        self._write(mark, new, first)
         for _ in range(drop):
             self._kept.popleft()
-        self._kept.append((sequence, head, count))
+        self._kept.append((new.sequence, head, count))
         self._verdicts = verdicts
 
     def blobs(self) -> tuple[list[bytes], int]:
@@ -231,6 +243,15 @@ class StateFile:
         self._connection.close()
 
     def _write(self, mark: Mark, blob: Blob | None, first: int) -> None:
+        try:
+            self._transact(mark, blob, first)
+        except sqlite3.Error:
+            # A full disk must not keep the log from saying that some of it may be deleted.
+            if not files.release(self._file.path.parent):
+                raise
+            self._transact(mark, blob, first)
+
+    def _transact(self, mark: Mark, blob: Blob | None, first: int) -> None:
         slot = (self._slot + 1) % _SLOTS
         connection = self._connection
         try:

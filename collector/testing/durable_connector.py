@@ -1,0 +1,270 @@
+"""The contract of durable connectors as tests: subclass `DurableConnectorContract` in a pytest module.
+
+    class TestMine(DurableConnectorContract):
+        @pytest.fixture
+        def log(self, tmp_path):
+            return lambda: MyConnector(MyConnector.Config(directory=tmp_path), BuildContext("mine", logger))
+
+`log` makes a new connector on the same log with each call: one life of the process each. The log begins empty and has
+one partition. Tests are coroutines: run them with pytest-asyncio in auto mode, or wrap them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from collector.api import Ack, Batch, Context, Outcome, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from collector.api import DurableConnector, Partition, Record
+
+_PATIENCE = 30
+"""Seconds that anything may take."""
+
+
+class Listener:
+    """A listener that remembers what it was told, and commits everything when it is revoked."""
+
+    def __init__(self) -> None:
+        self.partitions: asyncio.Queue[Partition] = asyncio.Queue()
+        self.revoked_partitions: list[Partition] = []
+        self.committed_at_revoke: int | None = None
+
+    async def assigned(self, partition: Partition) -> None:
+        """Remember it."""
+        await self.partitions.put(partition)
+
+    async def revoked(self, partition: Partition) -> None:
+        """Commit everything, as the graph does when all is settled."""
+        await partition.commit(partition.end)
+        self.committed_at_revoke = partition.committed
+        self.revoked_partitions.append(partition)
+
+
+class Quiet(Listener):
+    """A listener that commits nothing when it is revoked."""
+
+    async def revoked(self, partition: Partition) -> None:
+        """Remember it."""
+        self.revoked_partitions.append(partition)
+
+
+@asynccontextmanager
+async def life(
+    log: Callable[[], DurableConnector], listener: Listener | None = None
+) -> AsyncIterator[tuple[DurableConnector, Partition]]:
+    """One life of a connector: started, its partition assigned; stopped at the end."""
+    listener = listener or Quiet()
+    connector = log()
+    await connector.start(listener)
+    try:
+        yield connector, await asyncio.wait_for(listener.partitions.get(), _PATIENCE)
+    finally:
+        await connector.stop()
+
+
+async def append(
+    connector: DurableConnector, payloads: Iterable[bytes], *, context: Context | None = None
+) -> list[tuple[Outcome, str]]:
+    """Append each payload as a batch of one item; the answers, in the order of the payloads."""
+    loop = asyncio.get_running_loop()
+    answers = []
+    for payload in payloads:
+        future = loop.create_future()
+
+        def done(outcome: Outcome, reason: str, future: asyncio.Future[tuple[Outcome, str]] = future) -> None:
+            future.set_result((outcome, reason))
+
+        answers.append(future)
+        connector.append(Batch(payload, Ack(done), count=1, context=context or Context()))
+    return list(await asyncio.wait_for(asyncio.gather(*answers), _PATIENCE))
+
+
+async def read_all(partition: Partition, position: int | None = None, max_bytes: int = 1 << 20) -> list[Record]:
+    """Every record from `position`, or the committed one, to the end."""
+    position = partition.committed if position is None else position
+    records: list[Record] = []
+    while position < partition.end:
+        chunk = await asyncio.wait_for(partition.read(position, max_bytes), _PATIENCE)
+        assert chunk.next > position, "a read must get on"
+        records.extend(chunk.records)
+        position = chunk.next
+    return records
+
+
+def content(records: Sequence[Record]) -> bytes:
+    """All payloads; a connector may merge batches, so that only their concatenation is promised."""
+    return b"".join(record.payload for record in records)
+
+
+def payloads(first: int, count: int, size: int = 200) -> list[bytes]:
+    """Payloads that differ from each other and show where they begin."""
+    return [b"<%08d>" % number + bytes([number % 251]) * size for number in range(first, first + count)]
+
+
+class DurableConnectorContract:
+    """What `collector.component.connector` promises, one test a promise."""
+
+    async def test_an_acknowledged_append_is_read_back(self, log: Callable[[], DurableConnector]) -> None:
+        sent = payloads(0, 50)
+        async with life(log) as (connector, partition):
+            assert await append(connector, sent) == [(Outcome.DELIVERED, "")] * 50
+            records = await read_all(partition)
+        assert content(records) == b"".join(sent)
+        assert sum(record.count for record in records) == 50
+        assert {record.signal for record in records} == {Signal.TRACES}
+
+    async def test_positions_count_up_and_time_does_not_go_back(self, log: Callable[[], DurableConnector]) -> None:
+        async with life(log) as (connector, partition):
+            for first in range(0, 30, 3):
+                await append(connector, payloads(first, 3))
+            records = await read_all(partition)
+            assert [record.position for record in records] == list(range(partition.end))
+            times = [record.time_ns for record in records]
+            assert times == sorted(times)
+            assert times[-1] <= partition.now_ns()
+
+    async def test_contexts_are_kept_apart(self, log: Callable[[], DurableConnector]) -> None:
+        one, two = payloads(0, 5), payloads(100, 5)
+        async with life(log) as (connector, partition):
+            await asyncio.gather(
+                append(connector, one, context=Context("one")), append(connector, two, context=Context("two"))
+            )
+            records = await read_all(partition)
+        for tenant, sent in (("one", one), ("two", two)):
+            assert content([record for record in records if record.context == Context(tenant)]) == b"".join(sent)
+
+    async def test_a_read_keeps_to_its_bytes_but_gives_one(self, log: Callable[[], DurableConnector]) -> None:
+        async with life(log) as (connector, partition):
+            for first in range(6):
+                await append(connector, payloads(first, 1, 1000))
+            one = await partition.read(0, 1)
+            assert (len(one.records), one.next) == (1, 1)
+            some = await partition.read(0, 2500)
+            assert sum(len(record.payload) for record in some.records) <= 2500
+            assert len(some.records) == some.next == 2
+            assert content(await read_all(partition, max_bytes=1)) == b"".join(payloads(0, 6, 1000))
+
+    async def test_wait_returns_when_there_is_something(self, log: Callable[[], DurableConnector]) -> None:
+        async with life(log) as (connector, partition):
+            waiting = asyncio.ensure_future(partition.wait(0))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            await append(connector, payloads(0, 1))
+            await asyncio.wait_for(waiting, _PATIENCE)
+            assert partition.end == 1
+            await asyncio.wait_for(partition.wait(0), _PATIENCE)
+
+    async def test_the_log_survives_a_restart(self, log: Callable[[], DurableConnector]) -> None:
+        async with life(log) as (connector, partition):
+            await append(connector, payloads(0, 20))
+            before = await read_all(partition)
+        async with life(log) as (connector, partition):
+            assert await read_all(partition) == before
+            await append(connector, payloads(20, 20))
+            records = await read_all(partition)
+        assert content(records) == b"".join(payloads(0, 40))
+        assert [record.position for record in records] == list(range(len(records)))
+
+    async def test_commit_is_where_the_next_life_begins(self, log: Callable[[], DurableConnector]) -> None:
+        async with life(log) as (connector, partition):
+            for first in range(10):
+                await append(connector, payloads(first, 1))
+            await partition.commit(4)
+            assert partition.committed == 4
+        async with life(log) as (connector, partition):
+            assert (partition.committed, partition.end) == (4, 10)
+            assert content(await read_all(partition)) == b"".join(payloads(4, 6))
+
+    async def test_a_commit_never_goes_back(self, log: Callable[[], DurableConnector]) -> None:
+        async with life(log) as (connector, partition):
+            for first in range(5):
+                await append(connector, payloads(first, 1))
+            await partition.commit(3)
+            await partition.commit(1)
+            assert partition.committed == 3
+        async with life(log) as (_, partition):
+            assert partition.committed == 3
+
+    async def test_positions_are_never_used_again(self, log: Callable[[], DurableConnector]) -> None:
+        for turn in range(3):
+            async with life(log, Listener()) as (connector, partition):
+                assert partition.committed == partition.end == turn
+                await append(connector, payloads(turn, 1))
+                assert [record.position for record in await read_all(partition)] == [turn]
+
+    async def test_the_journal_survives_in_order(self, log: Callable[[], DurableConnector]) -> None:
+        blobs = [b"verdicts %d" % number * 100 for number in range(20)]
+        async with life(log) as (connector, partition):
+            await append(connector, payloads(0, 1))
+            for blob in blobs:
+                await partition.journal(blob, 10, partition.end, 0)
+            assert list(await partition.load_journal()) == blobs
+        async with life(log) as (_, partition):
+            assert list(await partition.load_journal()) == blobs
+
+    async def test_the_journal_keeps_what_it_must(self, log: Callable[[], DurableConnector]) -> None:
+        async with life(log) as (connector, partition):
+            for first in range(10):
+                await append(connector, payloads(first, 1))
+                await partition.journal(b"%d" % first, 1, first + 1, 3)
+            assert len(await partition.load_journal()) == 10, "nothing is committed"
+            await partition.commit(5)
+            for _ in range(20):
+                await partition.journal(b"later", 1, 10, 3)
+            kept = await partition.load_journal()
+            assert {b"%d" % number for number in range(5, 10)} <= set(kept), "heads after the committed position"
+            await partition.commit(10)
+            await partition.journal(b"last", 1, 10, 3)
+            assert len(await partition.load_journal()) >= 3
+        async with life(log) as (_, partition):
+            assert [*await partition.load_journal()][-1] == b"last"
+
+    async def test_stream_time_does_not_go_back_across_lives(self, log: Callable[[], DurableConnector]) -> None:
+        last = 0
+        for turn in range(3):
+            async with life(log) as (connector, partition):
+                assert partition.now_ns() >= last
+                await append(connector, payloads(turn, 1))
+                last = (await read_all(partition))[-1].time_ns
+                assert partition.now_ns() >= last
+
+    async def test_stop_revokes_while_the_partition_is_usable(self, log: Callable[[], DurableConnector]) -> None:
+        listener = Listener()
+        async with life(log, listener) as (connector, partition):
+            await append(connector, payloads(0, 5))
+        assert listener.revoked_partitions == [partition]
+        assert listener.committed_at_revoke == partition.end
+
+    async def test_stop_finishes_what_was_appended(self, log: Callable[[], DurableConnector]) -> None:
+        sent = payloads(0, 200)
+        async with life(log) as (connector, _):
+            answers = asyncio.ensure_future(append(connector, sent))
+            await asyncio.sleep(0)
+        assert await answers == [(Outcome.DELIVERED, "")] * 200
+        async with life(log) as (_, partition):
+            assert content(await read_all(partition)) == b"".join(sent)
+
+    async def test_nothing_is_taken_before_start_or_after_stop(self, log: Callable[[], DurableConnector]) -> None:
+        connector = log()
+        assert connector.ready() is not None
+        ((outcome, reason),) = await append(connector, payloads(0, 1))
+        assert outcome == Outcome.RETRY
+        assert reason
+        await connector.start(None)
+        assert connector.ready() is None
+        await connector.stop()
+        assert connector.ready() is not None
+        assert (await append(connector, payloads(0, 1)))[0][0] == Outcome.RETRY
+
+    async def test_a_process_may_only_write(self, log: Callable[[], DurableConnector]) -> None:
+        connector = log()
+        await connector.start(None)
+        assert (await append(connector, payloads(0, 3))) == [(Outcome.DELIVERED, "")] * 3
+        await connector.stop()
+        async with life(log) as (_, partition):
+            assert content(await read_all(partition)) == b"".join(payloads(0, 3))
