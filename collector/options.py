@@ -7,9 +7,9 @@ or a bare number of bytes. Both refuse what they don't understand with a sentenc
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PlainSerializer, SecretStr
 
 _NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
@@ -65,16 +65,20 @@ def format_size(size: int) -> str:
     return str(size)
 
 
+# What the JSON Schema says of both.
+_DurationText = Annotated[str, Field(pattern=r"^((\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|0)$")]
+_SizeText = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?\s*[kmgtKMGT]?[iI]?[bB]?)$")]
+
 Duration = Annotated[
     int,
-    BeforeValidator(parse_duration, json_schema_input_type=str),
+    BeforeValidator(parse_duration, json_schema_input_type=_DurationText | Literal[0]),
     PlainSerializer(format_duration, return_type=str),
 ]
 """Nanoseconds in code, `10s` in YAML. Give defaults as numbers of nanoseconds, or with `seconds()`."""
 
 Size = Annotated[
     int,
-    BeforeValidator(parse_size, json_schema_input_type=str | int),
+    BeforeValidator(parse_size, json_schema_input_type=_SizeText | NonNegativeInt),
     PlainSerializer(format_size, return_type=str),
 ]
 """Bytes in code, `64MiB` in YAML."""

@@ -76,12 +76,12 @@ class Registry:
             loaded = self._find(kind, type_name, folder)
         except ImportError as error:
             module = missing_extension(error)
-            raise _problem(
-                f"{kind.word} {type_name!r}: {advice(module) if module else _cause(error)}"
-            ) from error
+            if module is not None:
+                raise _problem(f"{kind.word} {type_name!r}: {advice(module)}") from error
+            raise _problem(f"{kind.word} {type_name!r} can't be imported: {_cause(error)}") from error
         except ConfigError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _problem(f"{kind.word} {type_name!r} can't be imported: {_cause(error)}") from error
         base = _BASES[kind]
         name = f"collector.api.{base.__name__}"
@@ -111,6 +111,8 @@ class Registry:
             return _member(_import_file(folder / file), class_name, type_name)
         if _MODULE.fullmatch(type_name):
             module, _, class_name = type_name.partition(":")
+            if module.endswith(".py"):
+                raise _problem(f"there is no module {module!r} (a file's path begins with ./, ../ or /)")
             return _member(importlib.import_module(module), class_name, type_name)
         point = self._registered(kind).get(type_name)
         if point is None:
@@ -120,8 +122,6 @@ class Registry:
     def _unknown(self, kind: Kind, type_name: str) -> str:
         known = self.known(kind)
         sentence = f"unknown {kind.word} type {type_name!r}"
-        if ".py:" in type_name:
-            return f"{sentence}: a file's path begins with ./, ../ or /"
         close = get_close_matches(type_name, known, n=1)
         if close:
             sentence += f", did you mean {close[0]!r}?"
@@ -139,7 +139,7 @@ def _problem(sentence: str) -> ConfigError:
 
 def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
-        raise _problem(f"no file {str(file)!r}")
+        raise _problem(f"there is no file {str(file)!r}")
     resolved = file.resolve()
     # One module per file, whatever path leads to it, and never one that shadows an installed package.
     name = f"butterfly_file_{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}"
@@ -167,16 +167,14 @@ def _member(module: ModuleType, class_name: str, type_name: str) -> object:
     raise _problem(f"{type_name!r}: there is no class {class_name!r} in it{hint}")
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     """The exception with the file and line where it arose (outside of the import machinery)."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {error.msg}"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<")
-        and "/importlib/" not in frame.filename
-        and frame.filename != __file__
+        if not frame.filename.startswith("<") and "/importlib/" not in frame.filename and frame.filename != __file__
     ]
     place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
     return f"{place}{type(error).__name__}: {error}"

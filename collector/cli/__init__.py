@@ -22,15 +22,11 @@ class _Entry(NamedTuple):
 
 _COMMANDS = {
     "run": _Entry("collector.cli.run:run", "Run the gateway."),
-    "validate": _Entry(
-        "collector.cli.validate:validate", "Check a configuration and tell every problem in it."
-    ),
+    "validate": _Entry("collector.cli.validate:validate", "Check a configuration and tell every problem in it."),
     "print-config": _Entry(
         "collector.cli.print_config:print_config", "Print the effective configuration, secrets hidden."
     ),
-    "components": _Entry(
-        "collector.cli.components:components", "List the components that can be configured."
-    ),
+    "components": _Entry("collector.cli.components:components", "List the components that can be configured."),
     "schema": _Entry("collector.cli.schema:schema", "Print the configuration's JSON Schema, for editors."),
     "generate": _Entry("bench.generator.command:generate", "Send Butterfly's own traffic to a gateway."),
 }

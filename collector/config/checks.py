@@ -74,12 +74,7 @@ class Checks:
                 cls = self._classes[kind].get(component) if kind is not None else None
                 # A connector's signals are those it takes; what it gives is the reading pipeline's affair.
                 reads_connector = kind is Kind.CONNECTORS and section is Kind.RECEIVERS
-                if (
-                    kind is not None
-                    and cls is not None
-                    and not reads_connector
-                    and pipeline.signal not in cls.signals
-                ):
+                if kind is not None and cls is not None and not reads_connector and pipeline.signal not in cls.signals:
                     takes = ", ".join(sorted(signal.value for signal in cls.signals)) or "no signal"
                     self._problems.error(
                         path, f"the {kind.word} {component!r} takes {takes}, not {pipeline.signal.value}"
@@ -94,7 +89,7 @@ class Checks:
         sections = " or ".join(kind.value for kind in kinds)
         elsewhere = next((kind for kind in Kind if component in self._classes[kind]), None)
         if elsewhere is not None:
-            sentence = f"{component!r} is a {elsewhere.word} and can't stand here: expected one of {sections}"
+            sentence = f"{component!r} is defined under {elsewhere.value}, but this list takes {sections}"
         else:
             hint = did_you_mean(component, defined)
             known = ", ".join(defined) or "none"
@@ -106,9 +101,7 @@ class Checks:
         base = ("service", "pipelines", pipeline.id)
         durable = [self._is_durable(receiver) for receiver in pipeline.receivers]
         if any(durable) and not all(durable):
-            plain = ", ".join(
-                r for r, is_durable in zip(pipeline.receivers, durable, strict=True) if not is_durable
-            )
+            plain = ", ".join(r for r, is_durable in zip(pipeline.receivers, durable, strict=True) if not is_durable)
             self._problems.error(
                 (*base, "receivers"),
                 f"a durable connector can't be mixed with other receivers ({plain}): send those into the "
@@ -163,9 +156,7 @@ class Checks:
             read = {p.signal for p in readers}
             for signal in sorted(written ^ read, key=lambda signal: signal.value):
                 does, other = ("written", "read") if signal in written else ("read", "written")
-                self._problems.error(
-                    path, f"{signal.value} are {does} here by one pipeline and {other} by none"
-                )
+                self._problems.error(path, f"{signal.value} are {does} here by one pipeline and {other} by none")
 
     def _cycles(self) -> None:
         connectors = self._classes[Kind.CONNECTORS]
@@ -200,10 +191,10 @@ class Checks:
 
     def _unused(self) -> None:
         for kind, ids in self._classes.items():
-            where = "service.extensions" if kind is Kind.EXTENSIONS else "any pipeline"
+            where = "listed in service.extensions" if kind is Kind.EXTENSIONS else "used in any pipeline"
             for component in ids:
                 if (kind, component) not in self._used:
                     self._problems.warn(
                         (kind.value, component),
-                        f"the {kind.word} {component!r} is defined, but not used in {where}",
+                        f"the {kind.word} {component!r} is defined, but not {where}",
                     )

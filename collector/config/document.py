@@ -44,7 +44,7 @@ _NAMED: dict[str, Any] = {
 }
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,39})")
 _RADIX = re.compile(r"0x[0-9a-fA-F]{1,32}|0o[0-7]{1,40}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]{1,3})?")
 _INFINITY = re.compile(r"([-+]?)\.(inf|Inf|INF)")
 
 
@@ -56,7 +56,7 @@ def typed(text: str) -> Any:
         return int(text)
     if _RADIX.fullmatch(text):
         return int(text, 0)
-    if _FLOAT.fullmatch(text) and not re.fullmatch(r"[-+]?0[0-9]+", text):
+    if _FLOAT.fullmatch(text):
         return float(text)
     infinity = _INFINITY.fullmatch(text)
     return float(f"{infinity[1]}inf") if infinity else text
@@ -129,7 +129,8 @@ def _compose(text: str, problems: Problems) -> Node | None:
         return _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problems.error((), f"not valid YAML: {error.problem or error.context}", mark.line + 1 if mark else 1)
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        problems.error((), f"not valid YAML: {reason}", mark.line + 1 if mark else 1)
     except yaml.YAMLError:
         problems.error((), "not valid YAML: it holds a character that YAML doesn't allow")
     except _TooBigError as error:

@@ -23,6 +23,8 @@ from collector.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic_core import ErrorDetails
+
     from collector.component.base import Component
     from collector.config.model import ComponentSource
     from collector.config.problems import Path as YamlPath
@@ -89,9 +91,7 @@ class _Loader:
             raise AssertionError("a service that doesn't validate is a reported problem")
         return GatewayConfig(
             path=self._file,
-            components=MappingProxyType(
-                {kind: MappingProxyType(specs) for kind, specs in components.items()}
-            ),
+            components=MappingProxyType({kind: MappingProxyType(specs) for kind, specs in components.items()}),
             pipelines=MappingProxyType(pipelines),
             service=service,
             warnings=self._problems.warnings,
@@ -111,9 +111,7 @@ class _Loader:
                 continue
             self._own_checks(path, cls, config)
             type_name, _ = split_id(component)
-            specs[component] = ComponentSpec(
-                component, kind, type_name, cls, config, self._problems.line(path)
-            )
+            specs[component] = ComponentSpec(component, kind, type_name, cls, config, self._problems.line(path))
         return classes, specs
 
     def _class(self, kind: Kind, component: str) -> type[Component] | None:
@@ -157,7 +155,8 @@ class _Loader:
                     valid.exporters,
                     self._problems.line(path),
                 )
-        if not declared and not self._is_broken(("service", "pipelines")):
+        readable = isinstance(self._document.tree.get("service", {}), dict | None)
+        if not declared and readable and not self._is_broken(("service", "pipelines")):
             self._problems.error(("service", "pipelines"), "expected at least one pipeline, got none")
         service = self._validate(("service",), ServiceOptions, tree)
         if not isinstance(service, ServiceOptions):
@@ -192,11 +191,9 @@ class _Loader:
         except ValidationError as invalid:
             told: set[YamlPath] = set()
             for error in invalid.errors(include_url=False):
-                below, text = sentence(
-                    error, model, tree, lambda at: self._document.origins.get((*path, *at))
-                )
+                below, text = sentence(error, model, tree, lambda at: self._document.origins.get((*path, *at)))
                 full = (*path, *below)
-                if self._is_broken(full):
+                if self._is_broken(full) or _counts_only_valid_items(error):
                     continue
                 unknown = error["type"] == "extra_forbidden"
                 if unknown or full not in told:
@@ -222,6 +219,12 @@ class _Loader:
             if not changed:
                 raise
             return model.model_validate(tree)
+
+
+def _counts_only_valid_items(error: ErrorDetails) -> bool:
+    """Whether pydantic misses items that are there, but are wrong: each of them has its own message."""
+    found = error["input"]
+    return error["type"] == "too_short" and isinstance(found, list) and len(found) >= error["ctx"]["min_length"]
 
 
 def _put(tree: Any, path: YamlPath, origin: Expansion) -> bool:

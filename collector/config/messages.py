@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from collector.config.problems import did_you_mean
 from collector.config.shapes import Spot, is_model, keys_of, locate, unit_of
-from collector.options import format_duration, format_size, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,7 +107,11 @@ def _expectation(error: ErrorDetails, spot: Spot, context: Mapping[str, Any], go
         return f"{_EXPECTED[kind]}{hint}, got {got}"
     if kind in _LIMITS:
         key, words = _LIMITS[kind]
-        return f"{words} {_limit(context[key], spot)}, got {got}"
+        written = unit_of(spot)
+        # A validator has made a number of it by now; say it as the YAML does.
+        found = got if written is None or not spot.showable or not got.isdigit() else written(int(got))
+        limit = str(context[key]) if written is None else written(context[key])
+        return f"{words} {limit}, got {found}"
     if kind in _LENGTHS:
         key, words, unit = _LENGTHS[kind]
         number = context[key]
@@ -116,9 +119,7 @@ def _expectation(error: ErrorDetails, spot: Spot, context: Mapping[str, Any], go
     if kind in ("literal_error", "enum"):
         choices = _choices(spot)
         expected = ", ".join(choices) if choices else str(context.get("expected", ""))
-        hint = (
-            did_you_mean(error["input"], choices) if isinstance(error["input"], str) and spot.showable else ""
-        )
+        hint = did_you_mean(error["input"], choices) if isinstance(error["input"], str) and spot.showable else ""
         return f"expected one of {expected}; got {got}{hint}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if spot.secret or (isinstance(error["input"], str) and error["input"] and not spot.showable):
@@ -161,13 +162,6 @@ def _choices(spot: Spot) -> list[str]:
         else:
             found += [str(value) for value in get_args(tp)]
     return found
-
-
-def _limit(value: Any, spot: Spot) -> str:
-    unit = unit_of(spot)
-    if unit is None or not value or not isinstance(value, int):
-        return str(value)
-    return format_duration(value) if unit is parse_duration else format_size(value)
 
 
 def _is_scalar(value: Any) -> bool:

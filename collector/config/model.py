@@ -58,9 +58,7 @@ class DeadLetterOptions(Options):
         Path("butterfly-data/dead-letter"),
         about="Where refused data is kept; `dead-letter` in data_dir when absent.",
     )
-    max_size: Size = option(
-        1 << 30, about="Bytes that are kept at the most; beyond, exporters wait.", gt=0
-    )
+    max_size: Size = option(1 << 30, about="Bytes that are kept at the most; beyond, exporters wait.", gt=0)
 
 
 class PipelineOptions(Options):

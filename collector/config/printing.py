@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from collector.config.substitution import Expansion
 
 REDACTED = "[REDACTED]"
-_SECRET_NAME = re.compile(
-    r"pass|pwd|secret|token|key|cred|pepper|salt|auth|cert|dsn|cookie|sign", re.IGNORECASE
-)
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|cred|pepper|salt|auth|cert|dsn|cookie|sign", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 _SHORTEST = 4
 """Secrets shorter than this are hidden where they stand, but not looked for in other texts."""
@@ -41,9 +39,7 @@ def to_yaml(config: GatewayConfig) -> str:
         for name, spec in config.pipelines.items()
     }
     tree["service"] = service
-    return yaml.dump(
-        _Redactor(tree, config).redact(tree, ()), Dumper=_Dumper, sort_keys=False, allow_unicode=True
-    )
+    return yaml.dump(_Redactor(tree, config).redact(tree, ()), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _dump(options: BaseModel) -> dict[str, Any]:

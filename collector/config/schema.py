@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from collector.component.kind import Kind
 from collector.config.model import PipelineOptions, ServiceOptions
+from collector.options import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic import BaseModel
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core.core_schema import WithDefaultSchema
 
     from collector.component.base import Component
 
@@ -41,16 +44,16 @@ def json_schema(classes: Mapping[Kind, Mapping[str, type[Component]]]) -> dict[s
     models += [ServiceOptions, PipelineOptions]
     unique = list(dict.fromkeys(models))
     refs, shared = models_json_schema(
-        [(model, "validation") for model in unique], ref_template="#/$defs/{model}"
+        [(model, "validation") for model in unique],
+        ref_template="#/$defs/{model}",
+        schema_generator=_Generator,
     )
     definitions: dict[str, Any] = shared.get("$defs", {})
     definitions = {name: _with_expressions(definition) for name, definition in definitions.items()}
     definitions["expression"] = _EXPRESSION
     ref = {model: refs[model, "validation"] for model in unique}
     properties: dict[str, Any] = {
-        kind.value: _section(
-            kind, {name: (cls, ref[cls.Config]) for name, cls in classes.get(kind, {}).items()}
-        )
+        kind.value: _section(kind, {name: (cls, ref[cls.Config]) for name, cls in classes.get(kind, {}).items()})
         for kind in Kind
     }
     properties["service"] = _nullable(ref[ServiceOptions])
@@ -65,6 +68,17 @@ def json_schema(classes: Mapping[Kind, Mapping[str, type[Component]]]) -> dict[s
     }
 
 
+class _Generator(GenerateJsonSchema):
+    """Writes the defaults of durations and sizes as the YAML does."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        found = super().default_schema(schema)
+        serialization = schema["schema"].get("serialization", {})
+        if "default" in found and serialization.get("function") in (format_duration, format_size):
+            found["default"] = serialization["function"](schema["default"])
+        return found
+
+
 def about(cls: type[Component]) -> str:
     """The first line of a component's docstring."""
     lines = (cls.__doc__ or "").strip().splitlines()
@@ -73,10 +87,10 @@ def about(cls: type[Component]) -> str:
 
 def _section(kind: Kind, types: Mapping[str, tuple[type[Component], dict[str, Any]]]) -> dict[str, Any]:
     patterns: dict[str, Any] = {
-        f"^{re.escape(name)}(/[^\\s/,]{{1,128}})?$": {**_nullable(ref), "description": about(cls)}
+        f"^{re.escape(name)}(/[^\\s,]{{1,128}})?$": {**_nullable(ref), "description": about(cls)}
         for name, (cls, ref) in types.items()
     }
-    patterns["^[^:]+:[A-Za-z_]\\w*(/[^\\s/,]{1,128})?$"] = {
+    patterns["^[^:]+:[A-Za-z_]\\w*(/[^\\s,]{1,128})?$"] = {
         "type": ["object", "null"],
         "description": f"A {kind.word} of your own: package.module:Class or ./file.py:Class.",
     }
@@ -84,9 +98,7 @@ def _section(kind: Kind, types: Mapping[str, tuple[type[Component], dict[str, An
         "type": ["object", "null"],
         "description": _ABOUT[kind],
         # Editors complete `properties`; `patternProperties` judge `type` and `type/name` alike.
-        "properties": {
-            name: {**_nullable(ref), "description": about(cls)} for name, (cls, ref) in types.items()
-        },
+        "properties": {name: {**_nullable(ref), "description": about(cls)} for name, (cls, ref) in types.items()},
         "patternProperties": patterns,
         "additionalProperties": False,
     }

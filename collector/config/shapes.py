@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from pydantic import BaseModel, BeforeValidator, SecretBytes, SecretStr
 
-from collector.options import parse_duration, parse_size
+from collector.options import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -71,21 +71,19 @@ def holds_secret(tp: Any, seen: frozenset[Any] = frozenset()) -> bool:
             return True
         if is_model(member):
             inner = seen | {member}
-            if member not in seen and any(
-                holds_secret(f.annotation, inner) for f in member.model_fields.values()
-            ):
+            if member not in seen and any(holds_secret(f.annotation, inner) for f in member.model_fields.values()):
                 return True
         elif get_origin(member) is not Literal and any(holds_secret(arg, seen) for arg in _arguments(member)):
             return True
     return False
 
 
-def unit_of(spot: Spot) -> Callable[[Any], int] | None:
-    """`parse_duration` or `parse_size` where the field at `spot` is one of these."""
+def unit_of(spot: Spot) -> Callable[[int], str] | None:
+    """How numbers of the field at `spot` are written in the YAML, where it is a duration or a size."""
     metadata = spot.field.metadata if spot.field is not None else []
     for item in metadata:
         if isinstance(item, BeforeValidator) and item.func in (parse_duration, parse_size):
-            return parse_duration if item.func is parse_duration else parse_size
+            return format_duration if item.func is parse_duration else format_size
     return None
 
 
@@ -154,9 +152,7 @@ def _answers_to(tp: Any, tag: str | int) -> bool:
         return True
     if not is_model(tp):
         return False
-    literals = (
-        field.annotation for field in tp.model_fields.values() if get_origin(field.annotation) is Literal
-    )
+    literals = (field.annotation for field in tp.model_fields.values() if get_origin(field.annotation) is Literal)
     return any(tag in get_args(literal) for literal in literals)
 
 
