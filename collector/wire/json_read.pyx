@@ -7,15 +7,15 @@ from collector.wire.scan import Malformed
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport isfinite
-from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
-from collector.wire.buffer cimport Buffer, close_length, open_length, put, put_byte, put_varint, reserve
-from collector.wire.fields cimport BYTES, FIXED32, FIXED64, VARINT
+from collector.wire.buffer cimport Buffer, close_length, open_length, put, put_varint, reserve
+from collector.wire.fields cimport BYTES, FIXED64, VARINT
 from collector.wire.json_tables cimport (
-    BASE64, BOOL, DOUBLE, ENUM, FIXED_INT32, FIXED_UINT32, HEX, INT32, MESSAGE, SINT32, SINT64, STRING, UINT32,
-    FIXED_INT64, INT64, EnumInfo, FieldInfo, MessageInfo, request_info,
+    BASE64, BOOL, DOUBLE, ENUM, FIXED_INT32, FIXED_INT64, FIXED_UINT32, HEX, INT32, INT64, MESSAGE, SINT32, SINT64,
+    UINT32, EnumInfo, FieldInfo, MessageInfo, request_info,
 )
 from collector.wire.json_text cimport (
     Number, Text, hex_value, read_number, skip_json, skip_space, take, take_key, take_string, take_word,
@@ -273,7 +273,7 @@ cdef int put_bytes(Buffer* out, const uint8_t* text, size_t size) noexcept nogil
     cdef int bits = 0, digit
     cdef size_t i
     if size % 4 == 0:
-        for i in range(2):
+        for _ in range(2):
             if size and text[size - 1] == c'=':
                 size -= 1
     if size % 4 == 1:

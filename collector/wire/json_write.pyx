@@ -12,7 +12,7 @@ from libc.string cimport memcpy, strlen
 from collector.wire.buffer cimport Buffer, put, put_byte, reserve
 from collector.wire.fields cimport BYTES, FIXED32, FIXED64, VARINT, Field, read_field
 from collector.wire.json_tables cimport (
-    BASE64, BOOL, DOUBLE, ENUM, FIXED_INT32, FIXED_INT64, FIXED_UINT32, FIXED_UINT64, HEX, INT32, INT64, MESSAGE,
+    BASE64, BOOL, DOUBLE, ENUM, FIXED_INT32, FIXED_INT64, FIXED_UINT32, HEX, INT32, INT64, MESSAGE,
     NUMBERS, SINT32, SINT64, STRING, UINT32, FieldInfo, MessageInfo, request_info,
 )
 from collector.wire.utf8 cimport is_utf8
@@ -259,7 +259,7 @@ cdef int put_elements(
 
 
 cdef int inspect(const MessageInfo* message, const uint8_t* at, const uint8_t* end) noexcept nogil:
-    """1 when every field occurs once, or in one run, so that the wire's order will do for JSON; else 0, or MALFORMED."""
+    """1: every field occurs once, or in one run, so that the wire's order will do for JSON. Else 0, or MALFORMED."""
     cdef Field field
     cdef const FieldInfo* info
     cdef uint64_t seen = 0, oneofs = 0
@@ -353,7 +353,6 @@ cdef int put_gathered(
     """All occurrences of one field, wherever they are between `at` and `end`."""
     cdef const FieldInfo* other
     cdef const uint8_t* start = at
-    cdef const uint8_t* body = at
     cdef Field field, last
     cdef int open_slot = -1, problem
     cdef uint64_t times = 0
