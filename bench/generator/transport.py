@@ -137,6 +137,7 @@ class HttpTransport:
         self._timeout = timeout
         self._compress = compress
         self._local = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="otlp-http")
 
     def send(self, payload: bytes, done: Callable[[Answer], None]) -> None:
@@ -144,6 +145,8 @@ class HttpTransport:
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
+        for connection in self._connections:
+            connection.close()
 
     def _post(self, payload: bytes) -> Answer:
         headers = {"content-type": "application/x-protobuf"}
@@ -154,6 +157,7 @@ class HttpTransport:
         if connection is None:
             connection = http.client.HTTPConnection(self._endpoint, timeout=self._timeout)
             self._local.connection = connection
+            self._connections.append(connection)
         try:
             connection.request("POST", HTTP_PATH, payload, headers)
             response = connection.getresponse()

@@ -1,4 +1,4 @@
-"""`decision_wait: 10m` at 10,000 spans/s in a small process; the default run scales the time down, not the mechanism."""
+"""`decision_wait: 10m` at 10,000 spans/s in a small process; the default run scales the time down and nothing else."""
 
 import time
 
