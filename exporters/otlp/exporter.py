@@ -49,7 +49,7 @@ class OtlpExporter(Exporter):
             found.append((("keepalive",), "works with protocol grpc only"))
         if http and config.traces_endpoint and not config.target.scheme:
             found.append((("traces_endpoint",), "expected a whole URL"))
-        if not http and config.target.path:
+        if not http and not config.traces_endpoint and config.target.path:
             found.append((("endpoint",), "gRPC has no path: expected host:port"))
         return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ConfigDict
 
 from collector.api import Duration, ExporterOptions, Options, Secret, option, seconds
 
@@ -105,6 +105,8 @@ class KeepaliveOptions(Options):
 
 class OtlpOptions(ExporterOptions):
     """Options of `otlp`."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # headers hold secrets
 
     endpoint: Endpoint = option("localhost:4317", about="host:port, or a URL; its `https` asks for TLS.", min_length=1)
     protocol: Literal["grpc", "http"] = option("grpc", about="OTLP over gRPC or over HTTP.")

@@ -44,12 +44,7 @@ def request_bytes(names):
 
 def names_of(payload):
     request = ExportTraceServiceRequest.FromString(payload)
-    return [
-        span.name
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
+    return [span.name for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans]
 
 
 class Sent:
@@ -74,7 +69,9 @@ class Sent:
 
 
 class Scripted(Exporter):
-    """Answers each request with the next step of a script, or with what `answer(names)` says; the last step stays."""
+    """Answers each request with the next step of a script, or with what `answer(names)` says; the last
+    step stays.
+    """
 
     def __init__(self, config, context, script=(0,)):
         super().__init__(config, context)
@@ -118,9 +115,7 @@ def make(tmp_path):
         exporter = Scripted(config, BuildContext("scripted", logging.getLogger("test")), script)
         exporter.order = order
         dead = dead or DeadLetter(tmp_path / "dead", 1 << 20)
-        queue = ExportQueue(
-            exporter, dead, meter or Meter(), durable=durable, log=logging.getLogger("test.queue")
-        )
+        queue = ExportQueue(exporter, dead, meter or Meter(), durable=durable, log=logging.getLogger("test.queue"))
         return queue, exporter
 
     before = acks.leaked()
@@ -239,9 +234,7 @@ async def test_num_consumers_bounds_what_is_in_flight_and_fifo_means_one(make, s
 
     for order, most in (("any", 3), ("fifo", 1)):
         ends = Sent()
-        queue, exporter = make(
-            [lambda _: slow()], order=order, sending_queue={"num_consumers": 3, "batch": NO_WAIT}
-        )
+        queue, exporter = make([lambda _: slow()], order=order, sending_queue={"num_consumers": 3, "batch": NO_WAIT})
         await queue.start()
         for i in range(9):
             queue.offer(ends.batch(f"b{i}"))
@@ -337,7 +330,7 @@ async def test_one_batch_that_always_fails_does_not_hold_up_the_others(make, sen
     def answer(names):
         return RetryableExportError("not this one") if "bad" in names else 0
 
-    queue, exporter = make([answer], sending_queue={"num_consumers": 2, "batch": NO_WAIT})
+    queue, _exporter = make([answer], sending_queue={"num_consumers": 2, "batch": NO_WAIT})
     await queue.start()
     queue.offer(sent.batch("bad"))
     for i in range(50):
@@ -350,7 +343,8 @@ async def test_one_batch_that_always_fails_does_not_hold_up_the_others(make, sen
 
 @pytest.mark.parametrize(
     ("retry", "reason", "attempts_made"),
-    [({"enabled": False}, "retry_disabled", 1), ({**FAST_RETRY, "max_elapsed_time": "60ms"}, "max_elapsed_time", None)],
+    [({"enabled": False}, "retry_disabled", 1), ({**FAST_RETRY, "max_elapsed_time": "60ms"},
+    "max_elapsed_time", None)],
 )
 async def test_giving_up_is_dead_lettered_with_its_reason(make, sent, tmp_path, retry, reason, attempts_made):
     queue, exporter = make([RetryableExportError("backend away")], retry_on_failure=retry)
@@ -391,9 +385,7 @@ async def test_one_poison_item_in_a_thousand_is_found(make, sent, tmp_path, pois
 
 async def test_only_the_merged_batch_with_the_poison_is_rejected(make, sent, tmp_path):
     batch = {"flush_timeout": "20ms", "min_size": 1000, "max_size": 1000}
-    queue, _ = make(
-        [lambda names: RejectedExportError("no") if "7-1" in names else 0], sending_queue={"batch": batch}
-    )
+    queue, _ = make([lambda names: RejectedExportError("no") if "7-1" in names else 0], sending_queue={"batch": batch})
     await queue.start()
     for i in range(10):
         queue.offer(sent.batch(f"{i}-0", f"{i}-1", f"{i}-2"))
@@ -406,9 +398,7 @@ async def test_only_the_merged_batch_with_the_poison_is_rejected(make, sent, tmp
 
 async def test_divisions_are_bounded_and_nothing_is_lost_when_they_run_out(make, sent, tmp_path):
     names = [f"s{i}" for i in range(512)]
-    queue, exporter = make(
-        [lambda _: RejectedExportError("always")], sending_queue=WHOLE
-    )
+    queue, exporter = make([lambda _: RejectedExportError("always")], sending_queue=WHOLE)
     await queue.start()
     queue.offer(sent.batch(*names))
     await sent.ended(1)
@@ -535,7 +525,7 @@ async def test_stop_lets_a_durable_sources_attempts_finish(make, sent):
 
 
 async def test_stop_delivers_what_no_log_keeps(make, sent):
-    queue, exporter = make(
+    queue, _exporter = make(
         [RetryableExportError("away"), 0],
         durable=False,
         sending_queue={"batch": {"flush_timeout": "1h", "min_size": 10, "max_size": 10}},
@@ -568,7 +558,8 @@ async def test_stop_dead_letters_the_rest_where_no_log_keeps_it(make, sent, tmp_
     assert {each.reason.partition(":")[0] for each in dead} == {"shutdown"}
 
 
-async def test_stop_with_a_full_dead_letter_says_that_the_sender_must_send_again(make, sent, tmp_path, caplog):
+async def test_stop_with_a_full_dead_letter_says_that_the_sender_must_send_again(make, sent, tmp_path,
+caplog):
     queue, _ = make([RetryableExportError("away")], durable=False, dead=Broken(tmp_path / "dead"))
     await queue.start()
     queue.offer(sent.batch("a", "b"))
@@ -623,7 +614,7 @@ async def test_random_faults_end_every_batch_exactly_once(make, tmp_path):
             return OSError(5, "broken")
         return 0
 
-    queue, exporter = make(
+    queue, _exporter = make(
         [answer],
         sending_queue={"queue_size": 4000, "batch": {"flush_timeout": "2ms", "min_size": 20, "max_size": 40}},
         retry_on_failure={"initial_interval": "1ms", "max_interval": "2ms"},
