@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from collector.api import Options, Receiver, Signal
 from receivers.otlp.config import OtlpConfig
@@ -15,7 +15,7 @@ from receivers.otlp.service import Tokens, TraceDoor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from collector.api import Intake
+    from collector.api import BuildContext, Intake
     from receivers.otlp.transport import Transport
 
 GRACE_SECONDS = 5.0
@@ -27,7 +27,7 @@ class OtlpReceiver(Receiver):
     Config: ClassVar[type[Options]] = OtlpConfig
     signals: ClassVar[frozenset[Signal]] = frozenset({Signal.TRACES})
 
-    def __init__(self, config: OtlpConfig, context: Any) -> None:
+    def __init__(self, config: OtlpConfig, context: BuildContext) -> None:
         super().__init__(config, context)
         self._transports: list[Transport] = []
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    from prometheus_client import Counter, Histogram
+
     from collector.api import BuildContext, Intake, Permit
 
 OK = Answer(Code.OK, "ok")
@@ -76,6 +78,7 @@ class TraceDoor:
         self._requests = context.meter.counter("butterfly_receiver_requests_total")
         self._rejected = context.meter.counter("butterfly_receiver_rejected_items_total")
         self._seconds = context.meter.histogram("butterfly_receiver_ack_seconds")
+        self._counted: dict[tuple[str, str], tuple[Counter, Histogram]] = {}  # finding a child costs more
         # The index of a hostile request takes a hundred times its bytes, so only a few big ones exist at
         # once.
         self._big: AbstractContextManager[object] = threading.BoundedSemaphore(_BIG_AT_ONCE)
@@ -129,8 +132,15 @@ class TraceDoor:
             answer(INTERNAL)
 
     def record(self, transport: str, answer: Answer, seconds: float) -> None:
-        self._requests.labels(self._receiver, transport, answer.outcome).inc()
-        self._seconds.labels(self._receiver, transport).observe(seconds)
+        key = (transport, answer.outcome)
+        counted = self._counted.get(key)
+        if counted is None:
+            counted = self._counted[key] = (
+                self._requests.labels(self._receiver, *key),
+                self._seconds.labels(self._receiver, transport),
+            )
+        counted[0].inc()
+        counted[1].observe(seconds)
         if answer.bad_ids:
             self._rejected.labels(self._receiver, "bad_id").inc(answer.bad_ids)
         if answer.undeliverable:

@@ -1,0 +1,211 @@
+"""The gRPC listener, with real clients."""
+
+import asyncio
+import time
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from otlp_harness import FakeIntake, channel, details, export, payload, request, serving
+
+from collector.api import Outcome
+
+
+def retry_seconds(error):
+    status = Status.FromString(details(error))
+    assert status.code == error.code().value[0]
+    assert status.message == error.details()
+    info = RetryInfo()
+    assert status.details[0].Unpack(info)
+    return info.retry_delay.ToTimedelta().total_seconds()
+
+
+@pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip, grpc.Compression.Deflate])
+async def test_the_generated_stub_delivers(compression):
+    async with serving() as running:
+
+        def send():
+            with channel(running.ports["grpc"]) as connection:
+                return TraceServiceStub(connection).Export(request(3), compression=compression, timeout=5)
+
+        response = await asyncio.to_thread(send)
+        assert response == ExportTraceServiceResponse()
+        assert not response.HasField("partial_success")
+        assert running.intake.taken == [(payload(3), 3)]
+        assert running.outcomes() == {("grpc", "ok"): 1}
+
+
+async def test_the_sdk_delivers():
+    async with serving() as running:
+
+        def send():
+            provider = TracerProvider()
+            exporter = OTLPSpanExporter(endpoint=f"127.0.0.1:{running.ports['grpc']}", insecure=True)
+            provider.add_span_processor(SimpleSpanProcessor(exporter))
+            with provider.get_tracer("test").start_as_current_span("inference.request"):
+                pass
+            provider.shutdown()
+
+        await asyncio.to_thread(send)
+        assert [span.name for span in running.intake.spans] == ["inference.request"]
+
+
+async def test_an_empty_request_succeeds_without_the_pipeline():
+    async with serving() as running:
+        assert await asyncio.to_thread(export, running.ports["grpc"], b"") == b""
+        assert running.intake.taken == []
+
+
+async def test_filtered_is_success():
+    async with serving(FakeIntake(Outcome.FILTERED)) as running:
+        assert await asyncio.to_thread(export, running.ports["grpc"], payload()) == b""
+
+
+async def test_retry_is_unavailable_with_retry_info():
+    async with serving(FakeIntake(Outcome.RETRY)) as running:
+        error = await asyncio.to_thread(export, running.ports["grpc"], payload())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert retry_seconds(error) == 1.0
+        assert "secret" not in error.details()
+        assert running.refusals() == {"returned": 1}
+
+
+async def test_overload_is_unavailable_with_the_time_to_wait():
+    async with serving(FakeIntake(room=10)) as running:
+        error = await asyncio.to_thread(export, running.ports["grpc"], payload())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert retry_seconds(error) == 2.5
+        assert running.refusals() == {"overloaded": 1}
+        assert running.intake.taken == []
+
+
+async def test_a_refusal_for_good_is_a_partial_success_that_rejects_all():
+    async with serving(FakeIntake(Outcome.REJECTED)) as running:
+        answer = await asyncio.to_thread(export, running.ports["grpc"], payload(7))
+        partial = ExportTraceServiceResponse.FromString(answer).partial_success
+        assert partial.rejected_spans == 7
+        assert "dead letter" in partial.error_message
+        assert running.refusals() == {"undeliverable": 7}
+
+
+async def test_spans_with_bad_ids_are_counted_exactly_and_the_others_taken():
+    message = request(5)
+    spans = message.resource_spans[0].scope_spans[0].spans
+    for bad in (b"", b"\x01" * 15, b"\x01" * 17, bytes(16)):
+        spans.add(trace_id=bad, span_id=b"\x01" * 8, name="bad")
+    for bad in (b"", b"\x01" * 7, b"\x01" * 9, bytes(8)):
+        spans.add(trace_id=b"\x01" * 16, span_id=bad, name="bad")
+    async with serving() as running:
+        answer = await asyncio.to_thread(export, running.ports["grpc"], message.SerializeToString())
+        partial = ExportTraceServiceResponse.FromString(answer).partial_success
+        assert partial.rejected_spans == 8
+        assert "16 bytes" in partial.error_message
+        assert [span.name for span in running.intake.spans] == ["layer.execute"] * 5
+        assert running.intake.taken[0][1] == 5
+        assert running.refusals() == {"bad_id": 8}
+
+
+async def test_a_request_of_bad_ids_alone_never_reaches_the_pipeline():
+    async with serving() as running:
+        answer = await asyncio.to_thread(export, running.ports["grpc"], payload(3, span_id=b""))
+        assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 3
+        assert running.intake.taken == []
+
+
+async def test_bad_ids_and_a_refusal_add_up():
+    message = request(2)
+    message.resource_spans[0].scope_spans[0].spans.add(trace_id=b"", span_id=b"")
+    async with serving(FakeIntake(Outcome.REJECTED)) as running:
+        answer = await asyncio.to_thread(export, running.ports["grpc"], message.SerializeToString())
+        assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 3
+        assert running.refusals() == {"bad_id": 1, "undeliverable": 2}
+
+
+@pytest.mark.parametrize("signal", ["metrics.v1.MetricsService", "logs.v1.LogsService", "nothing.v1.Nothing"])
+async def test_other_services_are_unimplemented(signal):
+    async with serving() as running:
+        method = f"/opentelemetry.proto.collector.{signal}/Export"
+        error = await asyncio.to_thread(export, running.ports["grpc"], b"", method=method)
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert running.refusals() == {"not_served": 1}
+
+
+async def test_no_answer_in_time_asks_to_send_again():
+    async with serving(FakeIntake(None), ack_timeout="200ms") as running:
+        error = await asyncio.to_thread(export, running.ports["grpc"], payload())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert retry_seconds(error) == 1.0
+        assert running.refusals() == {"late": 1}
+        assert len(running.intake.taken) == 1
+
+
+async def test_a_sender_that_gives_up_frees_its_thread_and_its_data_stays_handed_over():
+    async with serving(FakeIntake(None), grpc_options={"threads": 2}) as running:
+
+        def give_up():
+            return [export(running.ports["grpc"], payload(), timeout=0.1) for _ in range(6)]
+
+        errors = await asyncio.to_thread(give_up)
+        # Whichever side's clock is first says so; a sender retries either.
+        retryable = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
+        assert {error.code() for error in errors} <= retryable
+        running.intake.outcome = Outcome.DELIVERED
+        assert await asyncio.to_thread(export, running.ports["grpc"], payload()) == b""
+        assert len(running.intake.taken) == 7
+
+
+async def test_more_requests_than_threads_all_get_their_answer():
+    async with serving(FakeIntake(delay=0.01), grpc_options={"threads": 2}) as running:
+
+        def burst():
+            with channel(running.ports["grpc"]) as connection:
+                method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+                call = connection.unary_unary(method)
+                return [future.result() for future in [call.future(payload(), timeout=10) for _ in range(40)]]
+
+        assert await asyncio.to_thread(burst) == [b""] * 40
+        assert running.outcomes() == {("grpc", "ok"): 40}
+
+
+async def test_more_requests_than_the_house_holds_are_asked_to_come_back():
+    intake = FakeIntake(None)
+    async with serving(intake, grpc_options={"threads": 2, "max_requests": 4}, ack_timeout="500ms") as running:
+
+        def burst():
+            with channel(running.ports["grpc"]) as connection:
+                method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+                call = connection.unary_unary(method)
+                futures = [call.future(payload(), timeout=10) for _ in range(10)]
+                return [future.exception() for future in futures]
+
+        errors = await asyncio.to_thread(burst)
+        assert all(retry_seconds(error) == 1.0 for error in errors)
+        assert running.refusals() == {"overloaded": 6, "late": 4}
+
+
+async def test_stop_answers_what_was_taken_and_takes_nothing_new():
+    intake = FakeIntake(delay=0.3)
+    async with serving(intake) as running:
+        sent = asyncio.create_task(asyncio.to_thread(export, running.ports["grpc"], payload()))
+        while not intake.taken:
+            await asyncio.sleep(0.01)
+        began = time.monotonic()
+        await running.receiver.stop()
+        assert time.monotonic() - began < 2
+        assert await sent == b""
+        error = await asyncio.to_thread(export, running.ports["grpc"], payload())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_port_in_use_is_an_error_that_names_the_endpoint():
+    async with serving() as running:
+        port = running.ports["grpc"]
+        with pytest.raises(OSError, match=f"can't listen on 127.0.0.1:{port}: the port is in use"):
+            async with serving(grpc_options={"endpoint": f"127.0.0.1:{port}"}):
+                pytest.fail("two servers on one port")
