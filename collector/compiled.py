@@ -48,7 +48,5 @@ def _is_unbuilt(name: str) -> bool:
 
 def _has_binary(folder: Path, module: str) -> bool:
     return (
-        (folder / f"{module}.py").is_file()
-        or any(folder.glob(f"{module}.*.so"))
-        or any(folder.glob(f"{module}.*.pyd"))
+        (folder / f"{module}.py").is_file() or any(folder.glob(f"{module}.*.so")) or any(folder.glob(f"{module}.*.pyd"))
     )

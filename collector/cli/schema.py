@@ -22,9 +22,7 @@ def schema() -> None:
     for missing in (found for found in available if found.cls is None):
         click.echo(f"warning: left out: {missing.error}", err=True)
     classes = {
-        kind: {
-            found.type_name: found.cls for found in available if found.kind is kind and found.cls is not None
-        }
+        kind: {found.type_name: found.cls for found in available if found.kind is kind and found.cls is not None}
         for kind in Kind
     }
     click.echo(json.dumps(json_schema(classes), indent=2, ensure_ascii=False))

@@ -6,6 +6,7 @@ number or a truth value stands, an expression (`${env:NAME}`) may stand too.
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +81,10 @@ class _Generator(GenerateJsonSchema):
 
 
 def about(cls: type[Component]) -> str:
-    """The first line of a component's docstring."""
-    lines = (cls.__doc__ or "").strip().splitlines()
-    return lines[0].strip() if lines else ""
+    """The first sentence of a component's docstring."""
+    paragraph = " ".join(inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].split())
+    sentence, dot, _ = paragraph.partition(". ")
+    return sentence + dot.rstrip()
 
 
 def _section(kind: Kind, types: Mapping[str, tuple[type[Component], dict[str, Any]]]) -> dict[str, Any]:

@@ -8,14 +8,16 @@ import pytest
 import yaml
 from config_fakes import CLASSES
 
+from collector.component.kind import Kind
 from collector.config import json_schema
+from collector.registry import Registry
 
 CASES = Path(__file__).parent / "cases"
 SCHEMA = json_schema(CLASSES)
 KEYWORDS = {
     "$ref", "$schema", "$defs", "type", "properties", "patternProperties", "additionalProperties", "required", "items",
     "anyOf", "oneOf", "enum", "const", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-    "minItems", "title", "description", "default", "discriminator", "format", "writeOnly",
+    "minItems", "minLength", "maxLength", "uniqueItems", "title", "description", "default", "discriminator", "format", "writeOnly",
 }  # fmt: skip
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "integer": int}
 
@@ -26,18 +28,19 @@ def is_type(value, name):
     return isinstance(value, TYPES[name]) and (name == "boolean" or not isinstance(value, bool))
 
 
-def accepts(schema, value):
+def accepts(schema, value, root=None):
+    root = schema if root is None else root
     if isinstance(schema, bool):
         return schema
     assert schema.keys() <= KEYWORDS, schema.keys() - KEYWORDS
-    if "$ref" in schema and not accepts(SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")], value):
+    if "$ref" in schema and not accepts(root["$defs"][schema["$ref"].removeprefix("#/$defs/")], value, root):
         return False
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     if types and not any(is_type(value, name) for name in types):
         return False
     for keyword, some in (("anyOf", lambda n: n >= 1), ("oneOf", lambda n: n == 1)):
-        if keyword in schema and not some(sum(accepts(one, value) for one in schema[keyword])):
+        if keyword in schema and not some(sum(accepts(one, value, root) for one in schema[keyword])):
             return False
     if "enum" in schema and value not in schema["enum"]:
         return False
@@ -53,18 +56,18 @@ def accepts(schema, value):
     if isinstance(value, list):
         if len(value) < schema.get("minItems", 0):
             return False
-        return all(accepts(schema.get("items", True), item) for item in value)
-    return not isinstance(value, dict) or accepts_mapping(schema, value)
+        return all(accepts(schema.get("items", True), item, root) for item in value)
+    return not isinstance(value, dict) or accepts_mapping(schema, value, root)
 
 
-def accepts_mapping(schema, value):
+def accepts_mapping(schema, value, root):
     if not set(schema.get("required", [])) <= value.keys():
         return False
     for key, item in ((str(key), item) for key, item in value.items()):
         judges = [schema["properties"][key]] if key in schema.get("properties", {}) else []
         judges += [one for pattern, one in schema.get("patternProperties", {}).items() if re.search(pattern, key)]
         judges = judges or [schema.get("additionalProperties", True)]
-        if not all(accepts(one, item) for one in judges):
+        if not all(accepts(one, item, root) for one in judges):
             return False
     return True
 
@@ -155,3 +158,20 @@ def test_options_carry_their_descriptions_and_defaults():
 
 def test_nothing_registered_still_is_a_schema():
     assert json_schema({})["properties"]["receivers"]["properties"] == {}
+
+
+REPOSITORY = Path(__file__).parents[4]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_schema_of_the_real_components_takes_the_shipped_configurations(path):
+    classes = {kind: {} for kind in Kind}
+    for item in Registry().available():
+        assert item.cls is not None, item.error
+        classes[item.kind][item.type_name] = item.cls
+    schema = json_schema(classes)
+    tree = yaml.safe_load(path.read_text())
+    assert accepts(schema, tree)
+    kind, component = next((kind, ids) for kind in ("receivers", "exporters") for ids in [next(iter(tree[kind]))])
+    tree[kind][component] = {"no_such_option": 1}
+    assert not accepts(schema, tree)
