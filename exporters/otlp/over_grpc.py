@@ -10,7 +10,8 @@ import grpc.aio
 
 from collector.api import RejectedExportError, RetryableExportError
 from exporters.otlp.reply import MAX_REPLY, retry_info_ns
-from exporters.otlp.sender import DeniedError, read_file
+from exporters.otlp.sender import DeniedError
+from exporters.otlp.tls import client_context, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +73,7 @@ class GrpcSender:
 
     def _credentials(self) -> grpc.ChannelCredentials:
         tls = self._options.tls
+        client_context(tls)  # grpc itself would say nothing of an unusable file until it connects
         return grpc.ssl_channel_credentials(
             read_file(tls.ca_file, "ca_file"),
             read_file(tls.key_file, "key_file"),

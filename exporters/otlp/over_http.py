@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import TYPE_CHECKING
 
 import aiohttp
 
-from collector.api import ConfigError, RejectedExportError, RetryableExportError
+from collector.api import RejectedExportError, RetryableExportError
 from exporters.otlp.reply import MAX_REPLY, retry_after_ns
-from exporters.otlp.sender import DeniedError, compress, read_file
+from exporters.otlp.sender import DeniedError, compress
+from exporters.otlp.tls import client_context
 
 if TYPE_CHECKING:
     from exporters.otlp.options import OtlpOptions
@@ -36,7 +36,7 @@ class HttpSender:
         headers |= {"Content-Type": "application/x-protobuf", "Accept-Encoding": "identity"}
         if options.compression != "none":
             headers["Content-Encoding"] = options.compression
-        context = await asyncio.to_thread(self._context) if options.secure else False
+        context = await asyncio.to_thread(client_context, options.tls) if options.secure else False
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context, limit=options.sending_queue.num_consumers),
             headers=headers,
@@ -75,33 +75,6 @@ class HttpSender:
         except aiohttp.ClientError:
             raise RetryableExportError("the backend ended the connection") from None
         raise refusal
-
-    def _context(self) -> ssl.SSLContext:
-        tls = self._options.tls
-        context = ssl.create_default_context()
-        if tls.insecure_skip_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        authorities = read_file(tls.ca_file, "ca_file")
-        read_file(tls.cert_file, "cert_file")
-        read_file(tls.key_file, "key_file")
-        try:
-            if authorities is not None:
-                context = _trusting(context, authorities)
-            if tls.cert_file:
-                context.load_cert_chain(tls.cert_file, tls.key_file or None)
-        except (ssl.SSLError, ValueError):
-            raise ConfigError(["tls: a file holds no usable certificate or key in PEM"]) from None
-        return context
-
-
-def _trusting(context: ssl.SSLContext, authorities: bytes) -> ssl.SSLContext:
-    """`context` that trusts `authorities` instead of the system's."""
-    only = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    only.check_hostname = context.check_hostname
-    only.verify_mode = context.verify_mode
-    only.load_verify_locations(cadata=authorities.decode("ascii", "replace"))
-    return only
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import zstandard
 from isal import igzip
 
-from collector.api import ConfigError, RetryableExportError
+from collector.api import RetryableExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,16 +34,6 @@ class DeniedError(RetryableExportError):
     """The backend refuses the sender and not the data: credentials, path, method. The data waits for a
     repair.
     """
-
-
-def read_file(name: str, option: str) -> bytes | None:
-    """The content of the file that `option` names; None when it names none. Raises `ConfigError`."""
-    if not name:
-        return None
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise ConfigError([f"tls.{option} can't be read: {error.strerror}"]) from None
 
 
 def _gzip(payload: bytes) -> bytes:

@@ -45,11 +45,15 @@ async def test_it_is_readable_by_its_owner_alone(tmp_path, batch):
 
 async def test_full_refuses_without_a_trace_and_room_comes_back(tmp_path, batch):
     dead = DeadLetter(tmp_path, 2000)
+    refused = None
     n = 0
-    with pytest.raises(StorageError, match="full"):
-        for _ in range(100):
+    while refused is None and n < 100:
+        try:
             await dead.write(batch, "otlp", "rejected")
             n += 1
+        except StorageError as error:
+            refused = str(error)
+    assert "full" in refused
     files = list(tmp_path.glob("*.jsonl"))
     assert n == len(list(read(tmp_path))) > 8
     assert 1500 < sum(file.stat().st_size for file in files) <= 2000

@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector import ack as acks
 from collector.api import (
+    ANONYMOUS,
     Ack,
     Batch,
     BuildContext,
@@ -53,7 +54,7 @@ class Sent:
     def __init__(self):
         self.ends = {}
 
-    def batch(self, *names, context=Context()):
+    def batch(self, *names, context=ANONYMOUS):
         key = names[0]
 
         def done(outcome, reason):
@@ -343,8 +344,7 @@ async def test_one_batch_that_always_fails_does_not_hold_up_the_others(make, sen
 
 @pytest.mark.parametrize(
     ("retry", "reason", "attempts_made"),
-    [({"enabled": False}, "retry_disabled", 1), ({**FAST_RETRY, "max_elapsed_time": "60ms"},
-    "max_elapsed_time", None)],
+    [({"enabled": False}, "retry_disabled", 1), ({**FAST_RETRY, "max_elapsed_time": "60ms"}, "max_elapsed_time", None)],
 )
 async def test_giving_up_is_dead_lettered_with_its_reason(make, sent, tmp_path, retry, reason, attempts_made):
     queue, exporter = make([RetryableExportError("backend away")], retry_on_failure=retry)
@@ -503,7 +503,8 @@ async def test_stop_gives_what_is_left_back_to_a_durable_source(make, sent, tmp_
     assert time.monotonic() - began < 0.5
     assert sent.ends == {f"b{i}": (Outcome.RETRY, "shutdown") for i in range(5)}
     assert exporter.stopped == 1
-    assert not queue.offer(late := sent.batch("late"))
+    late = sent.batch("late")
+    assert not queue.offer(late)
     late.ack.resolve(Outcome.RETRY)
     await asyncio.wait_for(waiter, 1)
     assert not list(read(tmp_path / "dead"))
@@ -558,8 +559,7 @@ async def test_stop_dead_letters_the_rest_where_no_log_keeps_it(make, sent, tmp_
     assert {each.reason.partition(":")[0] for each in dead} == {"shutdown"}
 
 
-async def test_stop_with_a_full_dead_letter_says_that_the_sender_must_send_again(make, sent, tmp_path,
-caplog):
+async def test_stop_with_a_full_dead_letter_says_that_the_sender_must_send_again(make, sent, tmp_path, caplog):
     queue, _ = make([RetryableExportError("away")], durable=False, dead=Broken(tmp_path / "dead"))
     await queue.start()
     queue.offer(sent.batch("a", "b"))
