@@ -58,6 +58,7 @@ class PartitionRunner:
         self._oldest: tuple[int, float] = (partition.committed, monotonic())
         lookahead = next((each for each in processors if isinstance(each, Lookahead)), None)
         observed = Observed(partition.committed) if lookahead is not None and books_accepted else None
+        self._observed = observed
         self.tail = Tail(
             partition,
             processors,
@@ -96,6 +97,8 @@ class PartitionRunner:
         if self._final:
             await self._finish(patience_s)
         self.tail.abandon()
+        if self._observed is not None and (left := self._observed.take(self.partition.end)):
+            self.account.give_back(left, "left_in_log")
         await self.tail.settle(patience_s)
         self._outlet.stop()
         await self._commit()
