@@ -78,8 +78,9 @@ class TailSampling(Lookahead):
             self._annotation = PolicyAnnotation([*self._policies.names, self._policies.name(OTHER_POLICY)])
         self._now_ns = 0
         self._next = 0
-        # The tail forgets copies one decision_wait after the other, by the records' time: these are the positions where a
-        # new period begins. The tail's own time would not do, since after a pause it works through a long time at once.
+        self._tail = 0
+        # The tail forgets copies one decision_wait after the other, by the records' time: these are the positions where
+        # a new period begins. The tail's own time won't do: after a pause it works through a long time at once.
         self._period: int | None = None
         self._periods: deque[int] = deque()
         self._counters = Counters(context, self._traces, self._verdicts, self._copies)
@@ -148,9 +149,12 @@ class TailSampling(Lookahead):
                 chosen,
                 row,
             )
-            self._decide(traces.take_oversize(), "trace_size")
+            oversize = traces.take_oversize()
+            self._decide(oversize, "trace_size")
             if row >= index.count:
                 return
+            if oversize is not None:
+                continue    # that made room
             oldest = traces.take_oldest(max(1, self.config.num_traces // 64))
             if oldest is None:
                 raise MemoryError("there is no memory for one more trace")
@@ -216,13 +220,17 @@ class TailSampling(Lookahead):
 
     def settled(self, position: int) -> None:
         """See `Lookahead`."""
+        self._tail = position
         self._verdicts.settled(position)
-        while self._periods and position >= self._periods[0]:
+        self._rotate_copies()
+
+    def _rotate_copies(self) -> None:
+        while self._periods and self._tail >= self._periods[0]:
             self._periods.popleft()
             self._copies.rotate()
 
     def _keep_in_journal(self, hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> None:
-        """Verdicts that late spans need for longer are written again, so that the journal keeps them for longer, too."""
+        """Verdicts that late spans need for longer are written again, so that the journal keeps them longer, too."""
         if not len(hi):
             return
         state, policy, threshold = self._look_up(hi, lo)
@@ -247,6 +255,7 @@ class TailSampling(Lookahead):
             return (batch,)
         kept = _rows(batch, index)
         if self.config.drop_duplicates:
+            self._rotate_copies()
             copies = self._copies.drop_seen(batch.payload, index.offset, index.length, kept)
             if copies:
                 self._counters.copies(copies)
