@@ -71,6 +71,9 @@ class Ack:
         """One ack that stands for all of `acks`: its outcome becomes the outcome of each."""
         if len(acks) == 1:
             return acks[0]
+        # Before the first is taken: those that were would be lost with the error.
+        if len(set(acks)) < len(acks) or any(ack.resolved for ack in acks):
+            raise AckError("an acknowledgement to join was already resolved, forked or joined")
         taken = [ack._take() for ack in acks]  # noqa: SLF001 - of the same class
 
         def all_done(outcome: Outcome, reason: str) -> None:

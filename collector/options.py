@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PlainSerializer, SecretStr
 
 _NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9]{1,40}(?:\.[0-9]{1,40})?)(ns|us|µs|ms|s|m|h)")
+_SIZE = re.compile(r"([0-9]{1,40}(?:\.[0-9]{1,40})?)\s*([kmgt]?i?b?)", re.IGNORECASE)
 _BYTES = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", start=1):
     _BYTES |= {
@@ -36,7 +36,9 @@ def parse_duration(value: Any) -> int:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError("expected a duration such as 10s, 1m30s or 250ms (a number alone has no unit)")
-    return sum(round(float(number) * _NS[unit]) for number, unit in parts)
+    return _bounded(
+        sum(float(number) * _NS[unit] if "." in number else int(number) * _NS[unit] for number, unit in parts)
+    )
 
 
 def format_duration(ns: int) -> str:
@@ -50,11 +52,12 @@ def format_duration(ns: int) -> str:
 def parse_size(value: Any) -> int:
     """Bytes of a size such as `64MiB`, `10GB` or a bare number. Raises `ValueError`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+        return _bounded(value)
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected a size such as 64MiB, 10GB or a number of bytes")
-    return round(float(match[1]) * _BYTES[match[2].lower()])
+    number = float(match[1]) if "." in match[1] else int(match[1])
+    return _bounded(number * _BYTES[match[2].lower()])
 
 
 def format_size(size: int) -> str:
@@ -68,6 +71,14 @@ def format_size(size: int) -> str:
 # What the JSON Schema says of both.
 _DurationText = Annotated[str, Field(pattern=r"^((\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|0)$")]
 _SizeText = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?\s*[kmgtKMGT]?[iI]?[bB]?)$")]
+
+
+def _bounded(value: float) -> int:
+    """`value` as a signed 64-bit number, in which everybody counts bytes and nanoseconds."""
+    if value >= 2**63:
+        raise ValueError("expected less: this exceeds 64 bits")
+    return round(value)
+
 
 Duration = Annotated[
     int,

@@ -15,9 +15,10 @@ from collector.registry import Registry
 CASES = Path(__file__).parent / "cases"
 SCHEMA = json_schema(CLASSES)
 KEYWORDS = {
-    "$ref", "$schema", "$defs", "type", "properties", "patternProperties", "additionalProperties", "required", "items",
-    "anyOf", "oneOf", "enum", "const", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-    "minItems", "minLength", "maxLength", "uniqueItems", "title", "description", "default", "discriminator", "format", "writeOnly",
+    "$ref", "$schema", "$defs", "type", "properties", "patternProperties", "additionalProperties", "required",
+    "items", "anyOf", "oneOf", "enum", "const", "pattern", "minimum", "maximum", "exclusiveMinimum",
+    "exclusiveMaximum", "minItems", "minLength", "maxLength", "maxItems", "uniqueItems", "title",
+    "description", "default", "discriminator", "format", "writeOnly",
 }  # fmt: skip
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "integer": int}
 
