@@ -1,0 +1,62 @@
+"""Just enough HTTP/2 to misbehave: frames and uncompressed headers, by hand."""
+
+import socket
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PATH = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+def frame(kind, flags, stream, body=b""):
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+
+def _literal(text):
+    data = text.encode("latin-1")
+    assert len(data) < 127 + 128
+    length = bytes([len(data)]) if len(data) < 127 else bytes([127, len(data) - 127])
+    return length + data
+
+
+def headers(stream, extra=(), *, end=False, path=PATH):
+    fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        *extra,
+    ]
+    block = b"".join(b"\x00" + _literal(name) + _literal(value) for name, value in fields)
+    return frame(1, 0x4 | end, stream, block)
+
+
+def data(stream, body, *, end=True):
+    return frame(0, int(end), stream, body)
+
+
+def reset(stream):
+    return frame(3, 0, stream, (8).to_bytes(4, "big"))
+
+
+def message(body, *, compressed=False, length=None):
+    """A gRPC length-prefixed message; `length` lies."""
+    return bytes([compressed]) + (len(body) if length is None else length).to_bytes(4, "big") + body
+
+
+def connect(port):
+    sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+    sock.sendall(PREFACE + frame(4, 0, 0))
+    return sock
+
+
+def receive(sock, wait=2.0):
+    """Whatever comes until the peer closes or is silent for `wait` seconds."""
+    sock.settimeout(wait)
+    got = b""
+    try:
+        while chunk := sock.recv(65536):
+            got += chunk
+    except OSError:
+        pass
+    return got
