@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
-TEXTS = ("", "a", "http.route", "db.statement", "GET /api/v1/cart", "ünïcödé", "日本語のテキスト", "😀" * 9, "x" * 140, "nul\0")
+TEXTS = (
+    "",
+    "a",
+    "http.route",
+    "db.statement",
+    "GET /api/v1/cart",
+    "ünïcödé",
+    "日本語のテキスト",
+    "😀" * 9,
+    "x" * 140,
+    "nul\0",
+)
 NUMBERS = (0, 1, 2, 3, 127, 128, 255, 2**14, 2**31 - 1)
 OUTER = 3  # request, ResourceSpans, ScopeSpans: their children are never left out, or most requests had no span
 KEYS = ("service.name", "http.status_code", "error", "peer", "k", "user.id", "")

@@ -112,7 +112,9 @@ def standard_probes() -> Probes:
     probes.attribute_exists("service.name")
     probes.attribute_exists("", where=["event"])
     probes.attribute_string("peer", ["a", "x" * 140, ""], where=everywhere)
-    probes.attribute_pattern("user.id", lambda text: re.search("[aeiü]", text) is not None, cache_size=2, where=everywhere)
+    probes.attribute_pattern(
+        "user.id", lambda text: re.search("[aeiü]", text) is not None, cache_size=2, where=everywhere
+    )
     probes.attribute_number("http.status_code", 2, 127.0)
     probes.attribute_number("http.status_code", None, -1, where=["span", "event"])
     probes.attribute_bool("error", value=True)
