@@ -26,7 +26,8 @@ MEMBERS = (
     "ot=th:0", "ot=th:E666", "ot=th:123456789abcdef", "ot=th:8;th:4", "ot=", "ot=;", "ot=th", "ot=th:8;", "ot=K:v",
     "ot=k:" + "v" * 254, "ot=k:" + "v" * 245, "ot=k:" + "v" * 246 + ";th:8", "ot=k:*", "ot= th:8",
     "a=1", "b=x y", "vendor@sys=1", "1ab@x=1", "1ab=1", "@x=1", "t@=1", "a@b@c=1", "A=1", "=x", "x", "a==", "",
-    "k=" + "v" * 256, "k=" + "v" * 257, "t@" + "s" * 14 + "=1", "t@" + "s" * 15 + "=1", "k" * 256 + "=1", "k" * 257 + "=1",
+    "k=" + "v" * 256, "k=" + "v" * 257, "t@" + "s" * 14 + "=1", "t@" + "s" * 15 + "=1",
+    "k" * 256 + "=1", "k" * 257 + "=1",
     " c=1\t", "d= 1", "é=1", "e=é",
 )  # fmt: skip
 THRESHOLDS = (0, 1, 0x80000000000000, 0xE6660000000000, 0xFFFFFFFFFFFFFF, 0x10000000000000, UNKNOWN_THRESHOLD)
@@ -55,9 +56,9 @@ def model_state(state: str, threshold: int) -> str:
     incoming = [value for key, value in pairs if key == "th"]
     if len(incoming) > 1 or not (known or incoming):
         return state
-    if known and incoming and re.fullmatch("[0-9a-fA-F]{1,14}", incoming[0]):
-        if int(incoming[0].ljust(14, "0"), 16) >= threshold:
-            return state
+    valid = bool(incoming) and re.fullmatch("[0-9a-fA-F]{1,14}", incoming[0]) is not None
+    if known and valid and int(incoming[0].ljust(14, "0"), 16) >= threshold:
+        return state
     new = ([f"th:{model_th(threshold)}"] if known else []) + [f"{k}:{v}" for k, v in pairs if k != "th"]
     if len(";".join(new)) > 256:
         return state
