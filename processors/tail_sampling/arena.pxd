@@ -229,12 +229,12 @@ cdef inline void arena_trim(Arena *arena) noexcept nogil:
     if arena.back - arena.front > 2 * arena.live + 2 * CHUNK:
         arena_compact(arena)
     elif arena.capacity > FEWEST_SLOTS and arena.live * 16 < arena.capacity:
-        arena_rebuild(arena, arena.capacity // 4)
+        arena_rebuild(arena, arena_fewer_slots(arena))
 
 
 cdef inline void arena_compact(Arena *arena) noexcept nogil:
     """Move the live entries together, in order, and index them anew."""
-    cdef uint64_t source, number, target = arena.front, back = arena.back, capacity = arena.capacity
+    cdef uint64_t source, number, target = arena.front, back = arena.back
     cdef Key *key
     for source in range(arena.front, back):
         key = arena_at(arena, source)
@@ -245,10 +245,16 @@ cdef inline void arena_compact(Arena *arena) noexcept nogil:
     arena.back = target
     for number in range((target + CHUNK - 1) >> CHUNK_BITS, (back + CHUNK - 1) >> CHUNK_BITS):
         arena_drop_chunk(arena, number)
+    if not arena_rebuild(arena, arena_fewer_slots(arena)):
+        arena_reindex(arena)
+
+
+cdef inline uint64_t arena_fewer_slots(Arena *arena) noexcept nogil:
+    """As many slots as there are, or as few as leave them a quarter to a half full."""
+    cdef uint64_t capacity = arena.capacity
     while capacity > FEWEST_SLOTS and arena.live * 4 < capacity:
         capacity //= 2
-    if not arena_rebuild(arena, capacity):
-        arena_reindex(arena)
+    return capacity
 
 
 cdef inline void arena_reindex(Arena *arena) noexcept nogil:

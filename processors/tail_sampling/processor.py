@@ -154,7 +154,7 @@ class TailSampling(Lookahead):
             if row >= index.count:
                 return
             if oversize is not None:
-                continue    # that made room
+                continue  # that made room
             oldest = traces.take_oldest(max(1, self.config.num_traces // 64))
             if oldest is None:
                 raise MemoryError("there is no memory for one more trace")

@@ -107,8 +107,11 @@ class Judge:
 
     def vote(self, trace, now):
         if self.kind in ("string_attribute", "numeric_attribute", "boolean_attribute"):
-            found = any(self.attribute(v) for s, r in trace.spans for v in
-                        values(s.attributes, self.inner["key"]) + values(r.attributes, self.inner["key"]))
+            found = any(
+                self.attribute(v)
+                for s, r in trace.spans
+                for v in values(s.attributes, self.inner["key"]) + values(r.attributes, self.inner["key"])
+            )
             if self.inner.get("invert_match"):
                 return "inv_not" if found else "inv_sampled"
             return "sampled" if found else "not"
@@ -168,9 +171,13 @@ class Judge:
             everywhere = [*span.attributes, *resource.attributes, *(a for e in span.events for a in e.attributes)]
             if any(a.key == "butterfly.byzantine.fault_type" for a in everywhere):
                 return True
-            if any(v.bool_value or v.string_value == "true" for v in values(everywhere, "butterfly.byzantine.detected")):
+            if any(
+                v.bool_value or v.string_value == "true" for v in values(everywhere, "butterfly.byzantine.detected")
+            ):
                 return True
-            if any(e.name == "byzantine.verification_failed" or e.name.startswith("byzantine.fault") for e in span.events):
+            if any(
+                e.name == "byzantine.verification_failed" or e.name.startswith("byzantine.fault") for e in span.events
+            ):
                 return True
             if span.name.startswith(("verification.", "byzantine.verif")) or span.name.endswith(".verify"):
                 results = values(span.attributes, "butterfly.verification.result")
@@ -295,6 +302,8 @@ class Naive:
 
 def flat(request):
     return [
-        (span, resource.resource) for resource in request.resource_spans for scope in resource.scope_spans
+        (span, resource.resource)
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
         for span in scope.spans
     ]

@@ -27,10 +27,10 @@ def random_leaf(rng, name):
         "latency": {"threshold_ms": rng.choice((0, 5, 50)), "upper_threshold_ms": rng.choice((0, 100))},
         "numeric_attribute": rng.choice(
             ({"min_value": low}, {"max_value": low}, {"min_value": low, "max_value": low + 2})
-        ) | {"key": "n", "invert_match": rng.random() < 0.3},
-        "string_attribute": {"key": rng.choice(("s", "r")), "invert_match": rng.random() < 0.3} | rng.choice(
-            ({"values": ["a", "bb"]}, {"values": ["^a", "c+"], "enabled_regex_matching": True})
-        ),
+        )
+        | {"key": "n", "invert_match": rng.random() < 0.3},
+        "string_attribute": {"key": rng.choice(("s", "r")), "invert_match": rng.random() < 0.3}
+        | rng.choice(({"values": ["a", "bb"]}, {"values": ["^a", "c+"], "enabled_regex_matching": True})),
         "boolean_attribute": {"key": "b", "value": rng.random() < 0.5, "invert_match": rng.random() < 0.3},
         "probabilistic": {"sampling_percentage": rng.choice((0, 10, 50, 100))},
         "status_code": {"status_codes": rng.choice((["ERROR"], ["OK", "UNSET"]))},
@@ -83,7 +83,14 @@ def random_span(rng, span, key):
     span.flags = rng.choice((0, 0, 1, 0x101, 0x300))
     if rng.random() < 0.3:
         span.trace_state = rng.choice(
-            ("vendor=x", "vendor=z", "a=b, vendor=y", "ot=rv:fedcba98765432", "q=1,ot=rv:00000000000001;zz:1", "ot=rv:XYZ")
+            (
+                "vendor=x",
+                "vendor=z",
+                "a=b, vendor=y",
+                "ot=rv:fedcba98765432",
+                "q=1,ot=rv:00000000000001;zz:1",
+                "ot=rv:XYZ",
+            )
         )
     for attribute_key in ("n", "s", "b", "butterfly.byzantine.fault_type", "butterfly.byzantine.detected"):
         if rng.random() < (0.3 if len(attribute_key) == 1 else 0.03):
@@ -277,7 +284,7 @@ def drive(seed, steps=60):
         boundary = rig.publish() if rng.random() < 0.8 else 0
         if rng.random() < 0.7:
             rig.process(boundary)
-        if rng.random() < 0.03:    # kill -9; what was processed after the commit comes again
+        if rng.random() < 0.03:  # kill -9; what was processed after the commit comes again
             rig.tail = rng.randint(max(0, rig.tail - 3), rig.tail)
             rig.begin()
     late = rig.real.context.meter.registry
