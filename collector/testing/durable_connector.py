@@ -9,6 +9,8 @@
 one partition. Tests are coroutines: run them with pytest-asyncio in auto mode, or wrap them.
 """
 
+# ruff: noqa: S101 - a kit of tests is made of assertions
+
 from __future__ import annotations
 
 import asyncio

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+
 from collector.api import BuildContext
 from collector.connectors.disk import DiskConnector, DiskOptions
 from collector.testing.durable_connector import DurableConnectorContract

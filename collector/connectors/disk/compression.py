@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Literal
 
 import zstandard
-from isal import igzip_lib, isal_zlib
+from isal import igzip_lib
 
 from collector.connectors.disk.rows import DamagedError
 
@@ -61,7 +61,7 @@ def expand(body: bytes | memoryview, codec: int, size: int) -> bytes:
             raw = _unzstd(memoryview(body), size) if size else b""
         else:
             raise DamagedError
-    except (isal_zlib.error, zstandard.ZstdError, ValueError) as error:
+    except (igzip_lib.IsalError, zstandard.ZstdError, ValueError) as error:  # type: ignore[misc] # isal's stub is wrong
         raise DamagedError from error
     if len(raw) != size:
         raise DamagedError

@@ -63,7 +63,7 @@ def recover(directory: Path, synchronous: Synchronous, wall_ns: Callable[[], int
         losses.append(Loss("journal", 1, "the log's state file is destroyed, with its decision journal"))
     elif found.damaged:
         notes.append("the log's state file was damaged and is repaired; what was delivered last may be sent again")
-    if losses:
+    if losses and not found.mark.committed:
         notes.append(f"reading begins at position {max(committed, first)}: some records may be sent again")
     if committed < first:
         if found.found and found.mark.committed:
