@@ -54,8 +54,8 @@ def test_durations(text, ns):
 
 @pytest.mark.parametrize(
     "text",
-    ["10", 10, 1.5, "", "s", "-1s", "+1s", "10 s", "1s2", "1d", "ten", None, True, False, [], "1e3s", "1.s", ".5s", "٣s",
-     "9223372037s", "9" * 30 + "h", "9" * 5000 + "s", "0." + "9" * 5000 + "s"],
+    ["10", 10, 1.5, "", "s", "-1s", "+1s", "10 s", "1s2", "1d", "ten", None, True, False, [], "1e3s", "1.s", ".5s",
+     "٣s", "9223372037s", "9" * 30 + "h", "9" * 5000 + "s", "0." + "9" * 5000 + "s"],
 )  # fmt: skip
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="expected"):
