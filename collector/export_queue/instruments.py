@@ -65,26 +65,29 @@ class Instruments:
 
 
 class NotDeliveringLog:
-    """Says that deliveries fail, at most once a minute that they still do, and that they work again."""
+    """Says that deliveries fail, at most once a minute, and after that once that they work again."""
 
     def __init__(self, log: Logger) -> None:
         self._log = log
         self._said = float("-inf")
+        self._announced = False
         self.reason = ""
 
     def note(self, reason: str) -> None:
         """Something failed for `reason`, which holds no payload and no secret."""
+        self.reason = reason
         now = time.monotonic()
-        if reason != self.reason or now - self._said >= _SAY_AGAIN_S:
+        if now - self._said >= _SAY_AGAIN_S:
             self._log.warning("not delivering: %s", reason)
             self._said = now
-        self.reason = reason
+            self._announced = True
 
     def over(self) -> None:
         """The backend answers."""
-        if self.reason:
-            self._log.info("delivering again")
         self.reason = ""
+        if self._announced:
+            self._log.info("delivering again")
+            self._announced = False
 
     def lost(self, items: int) -> None:
         """The queue stops and nobody can keep `items`."""

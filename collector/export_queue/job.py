@@ -54,6 +54,7 @@ class Job:
     first_attempt: float = 0.0
     due: float = 0.0
     letter: Letter | None = None
+    settled: bool = False
     twin: Job | None = None
     """The other half of a refused request: it waits for the outcome of this one."""
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from collector.ack import Outcome
 from collector.errors import RejectedExportError, RetryableExportError, StorageError
-from collector.export_queue.batching import Batcher
-from collector.export_queue.gate import Backoff, Gate
 from collector.export_queue.instruments import Instruments, NotDeliveringLog
 from collector.export_queue.job import SURELY_ITEMS, Job, Letter
+from collector.export_queue.schedule import Schedule
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -51,24 +49,21 @@ class ExportQueue:
         self._durable = durable
         self._timeout = options.timeout / 1e9
         self._retry = options.retry_on_failure
-        self._fifo = exporter.order == "fifo"
-        self._consumers = 1 if self._fifo else options.sending_queue.num_consumers
+        fifo = exporter.order == "fifo"
+        self._consumers = 1 if fifo else options.sending_queue.num_consumers
         self._capacity = options.sending_queue.queue_size
-        self._batching = options.sending_queue.batch
-        self._batcher = Batcher(self._batching)
-        self._backoff = Backoff(self._retry)
-        self._gate = Gate(self._backoff)
-        self._again: deque[Job] = deque()
+        self._schedule = Schedule(options, fifo=fifo)
+        self._gate = self._schedule.gate
         self._running: dict[asyncio.Task[None], Job] = {}
         self._room = asyncio.Event()
         self._idle = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._started = False
         self._closed = False
-        self._flushing = False
         self._bytes = 0
         self._items = 0
         self._trouble = NotDeliveringLog(log)
+        self._unwritten = ""
         self._count = Instruments(meter, exporter.id, self)
 
     # -- the pipeline's side
@@ -86,24 +81,22 @@ class ExportQueue:
     @property
     def oldest(self) -> float:
         """Seconds since the oldest batch inside was taken; 0 when empty."""
-        since = [job.since for job in [*self._again, *self._running.values()]]
-        waiting = self._batcher.oldest()
-        if waiting is not None:
+        since = [job.since for job in self._running.values()]
+        if (waiting := self._schedule.oldest) is not None:
             since.append(waiting)
         return asyncio.get_running_loop().time() - min(since) if since else 0.0
 
     @property
     def retry_wait(self) -> float:
         """Seconds until the next attempt of what failed before; 0 when nothing waits for that."""
-        if not self._again and not self._gate.failing:
-            return 0.0
-        # Read by the scrape, perhaps on another thread: a copy, and the clock that the event loop's time
-        # is made of.
-        due = self._gate.until if self._gate.failing else min((job.due for job in list(self._again)), default=0.0)
-        return max(0.0, due - time.monotonic())
+        # Read by the scrape, perhaps on another thread; the event loop's time is this clock's.
+        due = self._schedule.retry_at
+        return 0.0 if due is None else max(0.0, due - time.monotonic())
 
     def healthy(self) -> str | None:
         """None while deliveries work, else why they don't, for a person."""
+        if self._unwritten:
+            return f"{self._unwritten}, what was refused is kept in the queue"
         if not self._trouble.reason:
             return None
         if self._gate.probing:
@@ -131,7 +124,7 @@ class ExportQueue:
             return False
         self._bytes += batch.size
         self._items += len(batch)
-        self._batcher.add(batch, asyncio.get_running_loop().time())
+        self._schedule.add(batch, asyncio.get_running_loop().time())
         self._pump()
         return True
 
@@ -148,8 +141,7 @@ class ExportQueue:
         self._closed = True
         self._room.set()
         if self._started:
-            self._flushing = not self._durable
-            self._started = self._flushing
+            self._started = self._schedule.flushing = not self._durable
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(loop.time() + patience):
                     await self._until_idle()
@@ -157,15 +149,9 @@ class ExportQueue:
         if self._timer is not None:
             self._timer.cancel()
         await self._cut_short()
-        rest = [*self._again, *self._batcher.drain()]
-        self._again.clear()
-        for job in rest:
-            for each in list(job.chain()):
-                each.twin = None
-                await self._give_up(each)
+        for job in self._schedule.drain():
+            await self._give_up(job)
         await self._exporter.stop()
-
-    # -- which attempt comes next
 
     def _pump(self) -> None:
         """Start what may start now, and set the timer for what may start later."""
@@ -175,62 +161,14 @@ class ExportQueue:
         loop = asyncio.get_running_loop()
         if self._started:
             now = loop.time()
-            while len(self._running) < self._consumers and (job := self._pick(now)) is not None:
+            while len(self._running) < self._consumers and (job := self._schedule.pick(now)) is not None:
                 task = loop.create_task(self._run(job))
                 self._running[task] = job
                 task.add_done_callback(self._ran)
-            if len(self._running) < self._consumers and (when := self._next()) is not None:
+            if len(self._running) < self._consumers and (when := self._schedule.next_pick()) is not None:
                 self._timer = loop.call_at(when, self._pump)
-        if not self._running and (not self._started or self._empty()):
+        if not self._running and (not self._started or self._schedule.empty):
             self._idle.set()
-
-    def _empty(self) -> bool:
-        return not self._again and self._batcher.next_due() is None
-
-    def _pick(self, now: float) -> Job | None:
-        """The job whose turn it is; its attempt is counted as begun."""
-        for job in self._again:
-            if job.letter is not None and job.due <= now:
-                self._again.remove(job)
-                return job
-        if not self._gate.open(now):
-            return None
-        chosen = next((job for job in self._again if self._may_repeat(job, now)), None)
-        if chosen is not None:
-            self._again.remove(chosen)
-        elif not (self._fifo and self._again):
-            chosen = self._batcher.take(now, flush=self._flushing)
-        if chosen is not None:
-            self._divide_if_huge(chosen)
-            self._gate.begin()
-        return chosen
-
-    def _may_repeat(self, job: Job, now: float) -> bool:
-        return job.letter is None and (self._gate.failing or job.due <= now)
-
-    def _next(self) -> float | None:
-        """When `_pick` may have something; None when only the end of an attempt or a new batch can change
-        its mind.
-        """
-        times = [job.due for job in self._again if job.letter is not None]
-        if not self._gate.probing:
-            retries = [self._gate.until if self._gate.failing else job.due for job in self._again if not job.letter]
-            due = self._batcher.next_due()
-            if due is not None and not (self._fifo and self._again):
-                retries.append(self._gate.until if self._flushing else due)
-            times.extend(max(self._gate.until, when) for when in retries)
-        return min(times, default=None)
-
-    def _divide_if_huge(self, job: Job) -> None:
-        """A batch larger than twice the limits would surely be refused: send it in pieces from the start."""
-        most_items, most_bytes = 2 * self._batching.max_size, 2 * self._batching.max_bytes
-        pieces = deque([job])
-        while pieces[0].items > 1 and (pieces[0].items > most_items or pieces[0].bytes > most_bytes):
-            pieces.extendleft(reversed(pieces.popleft().halve()))
-        if len(pieces) > 1:
-            first = pieces.popleft()
-            job.parts, job.items, job.bytes = first.parts, first.items, first.bytes
-            self._again.extendleft(reversed(pieces))
 
     # -- one attempt
 
@@ -244,10 +182,12 @@ class ExportQueue:
         job = self._running.pop(task)
         if task.cancelled():
             self._gate.abandoned()
-            self._again.appendleft(job)
-        elif task.exception() is not None:
+            self._schedule.put_back(job)
+        elif (error := task.exception()) is not None:
             self._gate.abandoned()
-            self._repeat(job, "the export queue failed", None)
+            self._trouble.unexpected(error)
+            if not job.settled:
+                self._repeat(job, "the export queue failed", None)
         self._pump()
 
     async def _attempt(self, job: Job) -> None:
@@ -275,7 +215,8 @@ class ExportQueue:
                 raise
             failure = "the connection was given up"
         except Exception as error:  # noqa: BLE001 - whatever an exporter raises, the batch is tried again
-            failure = error.strerror if isinstance(error, OSError) and error.strerror else "the exporter failed"
+            known = isinstance(error, OSError) and error.strerror
+            failure = str(known or "the exporter failed")
             self._trouble.unexpected(error)
         else:
             self._answered(loop.time(), began, "partial" if rejected else "delivered")
@@ -293,9 +234,7 @@ class ExportQueue:
         recovered = self._gate.answered(now)
         self._trouble.over()
         if recovered:
-            for job in self._again:
-                if job.letter is None:
-                    job.due = now
+            self._schedule.recovered(now)
 
     def _accepted(self, job: Job, rejected: int) -> None:
         if rejected:
@@ -306,31 +245,18 @@ class ExportQueue:
         if twin is None:
             return
         if twin.items <= SURELY_ITEMS and twin.items > 1 and twin.budget.splits:
-            self._divide(twin)  # this half was clean, so the refused item is in the other one
+            self._schedule.divide(twin)  # this half was clean, so the refused item is in the other one
         else:
-            self._add_piece(twin)
+            self._schedule.add_piece(twin)
 
     def _refused(self, job: Job, error: RejectedExportError) -> None:
         twin, job.twin = job.twin, None
         if twin is not None:
-            self._add_piece(twin)
+            self._schedule.add_piece(twin)
         if error.divisible and job.items > 1 and job.budget.splits:
-            self._divide(job)
+            self._schedule.divide(job)
         else:
             job.letter = Letter(Outcome.REJECTED, "rejected", error.reason)
-
-    def _divide(self, job: Job) -> None:
-        job.budget.splits -= 1
-        first, second = job.halve()
-        first.twin = second
-        self._add_piece(first)
-
-    def _add_piece(self, job: Job) -> None:
-        """Breadth first, so that the divisions are spent evenly; depth first where the order must hold."""
-        if self._fifo:
-            self._again.appendleft(job)
-        else:
-            self._again.append(job)
 
     def _failed(self, job: Job, failure: str, wish: float | None, now: float) -> None:
         longest = self._retry.max_elapsed_time / 1e9
@@ -343,13 +269,13 @@ class ExportQueue:
             return
         self._trouble.note(failure)
         if job.twin is not None:
-            self._add_piece(job.twin)
+            self._schedule.add_piece(job.twin)
             job.twin = None
 
     def _repeat(self, job: Job, failure: str, wish: float | None) -> None:
         self._trouble.note(failure)
-        job.due = asyncio.get_running_loop().time() + self._backoff.wait(max(job.attempts, 1), wish)
-        self._again.appendleft(job)
+        job.due = asyncio.get_running_loop().time() + self._schedule.backoff.wait(max(job.attempts, 1), wish)
+        self._schedule.put_back(job)
 
     async def _bury(self, job: Job, letter: Letter) -> None:
         """Write the dead letter and settle the job; when it can't be written the job is kept for later."""
@@ -357,8 +283,8 @@ class ExportQueue:
             self._settle(job, letter.outcome, letter.reason, letter.rejected)
         else:
             letter.attempts += 1
-            job.due = asyncio.get_running_loop().time() + self._backoff.wait(letter.attempts)
-            self._again.append(job)
+            job.due = asyncio.get_running_loop().time() + self._schedule.backoff.wait(letter.attempts)
+            self._schedule.add_piece(job)
 
     async def _write(self, job: Job, letter: Letter) -> bool:
         reason = f"{letter.reason}: {letter.detail}" if letter.detail else letter.reason
@@ -370,11 +296,13 @@ class ExportQueue:
             return False
         finally:
             request.ack.resolve(Outcome.DELIVERED)
+        self._unwritten = ""
         return True
 
     # -- the end of a job
 
     def _settle(self, job: Job, outcome: Outcome, reason: str = "", rejected: int | None = None) -> None:
+        job.settled = True
         self._bytes -= job.bytes
         self._items -= job.items
         self._count.settled(job.items, outcome, rejected or 0)
