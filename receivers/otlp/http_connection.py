@@ -29,7 +29,8 @@ class Connections(web.Server):
         log: Logger,
         **limits: Any,
     ) -> None:
-        super().__init__(handler)
+        super().__init__(self._begin)
+        self._handler = handler
         self.refuse = refuse
         self.most = most
         self.header_timeout = header_timeout
@@ -38,6 +39,11 @@ class Connections(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=asyncio.get_running_loop(), access_log=None, logger=self._log, **self._limits)
+
+    async def _begin(self, request: web.BaseRequest) -> web.StreamResponse:
+        if isinstance(request.protocol, Connection):
+            request.protocol.disarm()  # a piece of the body may have come in before this task began
+        return await self._handler(request)
 
 
 class Connection(web.RequestHandler):
@@ -58,12 +64,12 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._messages or self._current_request is not None or self._request_in_progress:
-            self._disarm()
-        elif self._timer is None:
+            self.disarm()
+        elif data and self._timer is None:
             self._timer = self._loop.call_later(self._owner.header_timeout, self.force_close)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._disarm()
+        self.disarm()
         super().connection_lost(exc)
 
     def handle_error(
@@ -84,7 +90,8 @@ class Connection(web.RequestHandler):
     def log_exception(self, *args: Any, **kw: Any) -> None:
         self.logger.debug(*args, **kw)
 
-    def _disarm(self) -> None:
+    def disarm(self) -> None:
+        """The headers are here."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

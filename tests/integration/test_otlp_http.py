@@ -263,3 +263,14 @@ async def test_cors_only_where_it_is_configured():
     async with serving() as running:
         _, headers, _ = await asyncio.to_thread(post, running.ports["http"], payload(), headers=ours)
         assert "Access-Control-Allow-Origin" not in headers
+
+
+async def test_a_long_wait_for_an_answer_is_not_taken_for_slow_headers():
+    head = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
+    head += b"Content-Length: %d\r\n" % len(payload())
+    options = {"read_header_timeout": "100ms"}
+    async with serving(FakeIntake(delay=0.5), http_options=options) as running:
+        pieces = [head[:20], head[20:], b"Connection: close\r\n\r\n" + payload()[:9], payload()[9:]]
+        got = await asyncio.to_thread(raw, running.ports["http"], *pieces, pause=0.02)
+        assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert len(running.intake.taken) == 1

@@ -1,6 +1,10 @@
+from pathlib import Path
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
+from collector.api import Options
 from receivers.otlp import OtlpReceiver
 
 
@@ -81,3 +85,18 @@ def test_tokens_in_plaintext_on_an_open_address_are_worth_a_warning():
 
 def test_a_token_is_never_shown():
     assert "hunter2" not in repr(config(protocols={"grpc": None}, auth={"bearer_tokens": ["hunter2"]}))
+
+
+def test_the_page_names_every_option():
+    page = (Path(__file__).parents[4] / "docs/components/otlp_receiver.md").read_text()
+
+    def names(model):
+        for name, field in model.model_fields.items():
+            yield name
+            for inner in (field.annotation, *get_args(field.annotation)):
+                if isinstance(inner, type) and issubclass(inner, Options):
+                    yield from names(inner)
+
+    found = set(names(OtlpReceiver.Config))
+    assert {"max_connection_age_grace", "client_ca_file", "max_age", "bearer_tokens"} <= found
+    assert [name for name in found if name not in page] == []
