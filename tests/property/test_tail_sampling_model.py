@@ -1,4 +1,4 @@
-"""The sampler against `tail_sampling_naive`: random policies and traffic, late spans, copies, time, shedding, crashes."""
+"""The sampler against `tail_sampling_naive`: random policies and traffic, late spans, copies, shedding, crashes."""
 
 import collections
 import logging
@@ -14,14 +14,15 @@ from collector.api import Account, Ack, Batch, BuildContext
 from processors.tail_sampling import TailSampling
 
 MS = 10**6
+KINDS = (
+    "always_sample", "latency", "numeric_attribute", "string_attribute", "boolean_attribute", "probabilistic",
+    "status_code", "trace_state", "trace_flags", "rate_limiting", "bytes_limiting", "span_count", "byzantine",
+)  # fmt: skip
 TIMES = (0, 1, 2**63, 2**64 - 1)
 
 
 def random_leaf(rng, name):
-    kind = rng.choice(
-        "always_sample latency numeric_attribute string_attribute boolean_attribute probabilistic status_code trace_state "
-        "trace_flags rate_limiting bytes_limiting span_count byzantine".split()
-    )
+    kind = rng.choice(KINDS)
     low = rng.randint(0, 5)
     options = {
         "latency": {"threshold_ms": rng.choice((0, 5, 50)), "upper_threshold_ms": rng.choice((0, 100))},

@@ -75,7 +75,7 @@ def test_kept_is_exactly_what_the_threshold_says():
 
 
 def test_fnv_is_the_published_one():
-    # FNV-1a 64 of "foobar" is a published vector; here the salt takes the text and the id is the 16 zero bytes after it.
+    # FNV-1a 64 of "foobar" is a published vector; here the salt takes the text, and 16 zero bytes of id follow.
     state = 0x85944171F73967E8
     for _ in range(16):
         state = state * 0x100000001B3 % 2**64

@@ -2,6 +2,7 @@
 
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,12 +25,11 @@ def feed(table, position, now_ns, hi, lo, **columns):
         return np.ascontiguousarray(columns.get(name, np.full(n, default)), dtype=kind)
 
     table.begin(position, now_ns)
-    row = table.feed(
+    return table.feed(
         columns.get("payload", b""), hi, lo, column("parent", 1, np.uint64), column("start", 5, np.uint64),
         column("end", 9, np.uint64), column("offset", 0, np.uint32), column("length", 10, np.uint32),
         column("matches", 0, np.uint64), column("chosen", 1, np.uint8), columns.get("row", 0),
     )  # fmt: skip
-    return row
 
 
 def test_columns_of_a_trace():
@@ -234,8 +234,7 @@ def test_columns_of_different_lengths_are_refused():
 
 
 def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def test_an_open_trace_takes_64_bytes():
