@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bench.generator.traffic import Traffic
+    from bench.generator.traffic import Request, Traffic
     from bench.generator.transport import Answer, Transport
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
@@ -111,8 +111,7 @@ class Runner:
         self._began = time.monotonic()
         for due, cycle, index, ends in self._schedule():
             request = self._traffic.requests[index]
-            self._until(due, request.sender)
-            if self._stopped:
+            if not self._until(due, request):
                 break
             now = time.monotonic()
             payload = request.encode(cycle, ends)
@@ -150,16 +149,20 @@ class Runner:
                 yield due, cycle, index, ends
             cycle += 1
 
-    def _until(self, due: float, sender: int) -> None:
-        """Handle answers and retries until it is time and the sender has room, or the run is stopped."""
-        while not self._stopped:
+    def _until(self, due: float, request: Request) -> bool:
+        """Handle answers and retries until it is time and the sender has room. False: the run ends before that."""
+        give_up = self._began + self._pace.duration
+        if request.late:
+            give_up = max(give_up, due + self._pace.drain)
+        while not self._stopped and time.monotonic() < give_up:
             wait = due - time.monotonic()
-            full = self._busy[sender] >= self._pace.in_flight
+            full = self._busy[request.sender] >= self._pace.in_flight
             if wait <= 0 and not full:
                 if not self._answers.empty() or self._retries:
                     self._handle(0.0)
-                return
+                return True
             self._handle(_IDLE if full and wait <= 0 else min(wait, _IDLE))
+        return False
 
     def _drain(self) -> None:
         give_up = time.monotonic() + self._pace.drain

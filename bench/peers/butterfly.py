@@ -61,6 +61,8 @@ class Butterfly:
             }
         config["service"] = {
             "pipelines": pipelines,
+            # The whole wait is held at saturation too: deciding early would be less work than the peer does.
+            "lookahead_memory": "2GiB",
             "data_dir": str(place.directory / "data"),
             "telemetry": {"metrics": {"address": f"127.0.0.1:{place.spare}"}},
         }

@@ -25,7 +25,8 @@ class Sink:
 
     def __init__(self, port: int = 0, ids: Path | None = None, *, threads: int = 4) -> None:
         self._lock = threading.Lock()
-        self._spans = self._requests = self._payload = self._base = 0
+        self._spans = self._requests = self._payload = 0
+        self._base: dict[int, int] = {}
         self._ids = ids.open("wb", buffering=0) if ids else None
         self._server = grpc.server(
             ThreadPoolExecutor(threads),
@@ -61,12 +62,13 @@ class Sink:
 
     def stats(self) -> dict[str, int]:
         """Since the last reset: spans, requests, bytes of payload once inflated, and bytes that came over TCP."""
+        received = received_bytes(self.port)
         with self._lock:
             return {
                 "spans": self._spans,
                 "requests": self._requests,
                 "payload_bytes": self._payload,
-                "tcp_bytes": received_bytes(self.port) - self._base,
+                "tcp_bytes": sum(count - self._base.get(peer, 0) for peer, count in received.items()),
             }
 
     def close(self) -> None:

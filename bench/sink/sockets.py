@@ -18,18 +18,21 @@ _BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in struct tcp_info
 _HEADER, _MESSAGE = 16, 72  # struct nlmsghdr, struct inet_diag_msg
 
 
-def received_bytes(port: int) -> int:
-    """Bytes received by all connections to a local TCP port that are open now; 0 where the kernel won't say."""
-    total = 0
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            total += sum(count for local, count in _connections(family) if local == port)
-        except OSError:
-            return 0
-    return total
+def received_bytes(port: int) -> dict[int, int]:
+    """Bytes received so far by each connection to a local TCP port that is open now, by the peer's port; empty where
+    the kernel won't say. A connection's count is gone once it is closed."""
+    try:
+        return {
+            peer: count
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for local, peer, count in _connections(family)
+            if local == port
+        }
+    except OSError:
+        return {}
 
 
-def _connections(family: int) -> Iterator[tuple[int, int]]:
+def _connections(family: int) -> Iterator[tuple[int, int, int]]:
     request = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 1 << (_INFO - 1), 0, _ESTABLISHED_AND_CLOSING)
     request += bytes(48)
     header = struct.pack("=IHHII", _HEADER + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 1, 0)
@@ -49,13 +52,13 @@ def _connections(family: int) -> Iterator[tuple[int, int]]:
                 at += (length + 3) & ~3
 
 
-def _one(message: bytes) -> tuple[int, int]:
-    (port,) = struct.unpack_from(">H", message, 4)
+def _one(message: bytes) -> tuple[int, int, int]:
+    port, peer = struct.unpack_from(">HH", message, 4)
     at = _MESSAGE
     while at + 4 <= len(message):
         length, kind = struct.unpack_from("=HH", message, at)
         if kind == _INFO and length >= 4 + _BYTES_RECEIVED + 8:
             (count,) = struct.unpack_from("=Q", message, at + 4 + _BYTES_RECEIVED)
-            return port, count
+            return port, peer, count
         at += max(4, (length + 3) & ~3)
-    return port, 0
+    return port, peer, 0
