@@ -120,7 +120,9 @@ class Builder:
     def _reader(self, pipeline: PipelineSpec, connector: str, account: Account) -> None:
         self._connector(connector)
         if connector in self._parts.listeners:
-            problem = f"service.pipelines.{pipeline.id}: {connector} feeds another pipeline already, and a log has one reader"
+            problem = (
+                f"service.pipelines.{pipeline.id}: {connector} feeds another pipeline already, and a log has one reader"
+            )
             raise ConfigError([f"{problem}; put the exporters of both into one pipeline"])
         self._parts.listeners[connector] = LogPipeline(
             pipeline.id,

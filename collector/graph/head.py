@@ -8,14 +8,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from collector.ack import Ack, Outcome
-from collector.batch import Batch
 from collector.errors import StorageError
 from collector.graph.chain import Chain
+from collector.graph.merging import groups, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from collector.component.connector import Partition
+    from collector.batch import Batch
+    from collector.component.connector import Partition, Record
     from collector.component.processor import Lookahead, Processor, Verdicts
     from collector.graph.observed import Observed
     from collector.telemetry.ledger import Account
@@ -24,6 +25,7 @@ log = logging.getLogger("butterfly.graph")
 
 READ_BYTES = 2 << 20
 RETRY_PAUSE_S = 0.5
+GATHER_S = 0.05
 
 
 class Head:
@@ -61,27 +63,34 @@ class Head:
             self.processor.restore(blob)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. At the end of the log a short pause lets small records gather."""
         while True:
             await self._partition.wait(self.position)
             await self.advance()
+            if self.position >= self._partition.end:
+                await asyncio.sleep(GATHER_S)
 
     async def advance(self) -> None:
         """Observe what can be read now."""
         chunk = await self._partition.read(self.position, READ_BYTES)
-        for record in chunk.records:
-            batch = Batch(
-                record.payload, Ack.ignore(), signal=record.signal, context=record.context, count=record.count
-            )
+        for group in groups(chunk.records):
             if self._counts is not None:
-                self._account.accept(record.count)
-                self._counts.add(record.position, record.count)
-            for shown in self._before.push(batch) if self._before.processors else (batch,):
-                self.processor.observe(shown, record.position, record.time_ns)
-                shown.ack.resolve(Outcome.DELIVERED)
-            self._observed = record.position + 1
+                for record in group:
+                    self._account.accept(record.count)
+                    self._counts.add(record.position, record.count)
+            self._show(group)
         self.position = chunk.next
         await self.publish()
+
+    def _show(self, group: Sequence[Record]) -> None:
+        """Decisions that were due before the group come first; what is new in it counts from its last record's time,
+        so that no trace is decided before its time."""
+        self.processor.tick(group[0].time_ns)
+        batch = merged(group, Ack.ignore())
+        for shown in self._before.push(batch) if self._before.processors else (batch,):
+            self.processor.observe(shown, group[0].position, group[-1].time_ns)
+            shown.ack.resolve(Outcome.DELIVERED)
+        self._observed = group[0].position + 1
 
     async def tick(self) -> None:
         """At the end of the log time passes by the partition's clock; while there is a backlog, by the records."""
@@ -92,7 +101,7 @@ class Head:
     async def publish(self) -> None:
         """Make the verdicts taken so far durable, then let the tail pass. A log that can't be written holds it back."""
         boundary = self.processor.boundary()
-        if boundary >= self._observed:
+        if boundary >= self._observed:  # nothing is open: up to what was read, lost positions included
             boundary = self.position
         verdicts = self.processor.take_verdicts()
         if verdicts is None and self._unsafe:

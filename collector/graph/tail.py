@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from collector.ack import Outcome
-from collector.batch import Batch
+from collector.ack import Ack, Outcome
 from collector.errors import OwnershipLostError, StorageError
 from collector.graph.chain import Chain
+from collector.graph.merging import groups, merged
 from collector.graph.watermark import Watermark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from collector.batch import Batch
     from collector.component.connector import Partition, Record
     from collector.component.processor import Processor
     from collector.export_queue.dead_letter import DeadLetter
@@ -59,7 +61,7 @@ class Tail:
         self._books_accepted = books_accepted
         self._observed = observed
         self._processed = processed
-        self._pending: list[Record] = []
+        self._pending: deque[Record] = deque()
         self._unsent: deque[Batch] = deque()
         self._after_pending = self.position
         self._moved = asyncio.Event()
@@ -86,7 +88,7 @@ class Tail:
         while self.position < self.limit:
             if not self._pending:
                 chunk = await self._partition.read(self.position, READ_BYTES)
-                self._pending = list(reversed(chunk.records))
+                self._pending = deque(chunk.records)
                 self._after_pending = chunk.next
             await self._work_off()
 
@@ -98,23 +100,33 @@ class Tail:
             batch.ack.resolve(Outcome.RETRY, "stopped")
 
     async def _work_off(self) -> None:
-        while self._pending and self._pending[-1].position < self.limit:
-            record = self._pending.pop()
-            if record.position > self.position:
-                self._skip(record.position)
-            self.position = record.position + 1
-            if self._books_accepted:
-                self._account.accept(record.count)
-            if self._observed is not None:
-                self._observed.take(self.position)
-            self._process(record)
+        while group := self._take():
+            acks = []
+            for record in group:
+                if record.position > self.position:
+                    self._skip(record.position)
+                self.position = record.position + 1
+                acks.append(self.watermark.begin(record.position))
+                if self._books_accepted:
+                    self._account.accept(record.count)
+                if self._observed is not None:
+                    self._observed.take(self.position)
+            self._unsent.extend(self._chain.push(merged(group, Ack.join(acks), self._account)))
             self._processed(self.position)
             await self._send()
         if not self._pending and self.position < self._after_pending:
             self._skip(self._after_pending)
             self._processed(self.position)
-        elif self._pending and self.position < self.limit <= self._pending[-1].position:
+        elif self._pending and self.position < self.limit <= self._pending[0].position:
             self._skip(self.limit)  # the gap of lost positions ends beyond the limit
+
+    def _take(self) -> list[Record]:
+        """The next group that may be processed, taken out of what was read: a cancelled life leaves the rest there."""
+        allowed = takewhile(lambda record: record.position < self.limit, self._pending)
+        group = next(groups(allowed), [])
+        for _ in group:
+            self._pending.popleft()
+        return group
 
     def _skip(self, upto: int) -> None:
         """Positions up to `upto` can't be read: settled, and booked as lost where the head had seen them."""
@@ -123,17 +135,6 @@ class Tail:
         lost = self._observed.take(upto) if self._observed is not None else 0
         if lost:
             self._account.lose(lost, "damaged")
-
-    def _process(self, record: Record) -> None:
-        batch = Batch(
-            record.payload,
-            self.watermark.begin(record.position),
-            signal=record.signal,
-            context=record.context,
-            count=record.count,
-            account=self._account,
-        )
-        self._unsent.extend(self._chain.push(batch))
 
     async def _send(self) -> None:
         while self._unsent:
