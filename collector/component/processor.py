@@ -60,7 +60,8 @@ class Verdicts:
 class Lookahead(Processor):
     """A processor that sees every record twice: at the head of the log, and again when its fate is known.
 
-    The graph calls `observe` for each record as it arrives, in order of position; makes the `Verdicts` of
+    The graph calls `observe` with the records as they arrive (several at once, merged, where they are small), in order
+    of position, and `tick` with the stream time, which decides what is due; makes the `Verdicts` of
     `take_verdicts` durable; and calls `process` for the records before `boundary()`, in order, once the verdicts taken
     at that boundary are durable. Between the two the processor keeps no payload. One instance serves one partition of
     the log; after a restart it is given the journal's blobs (`restore`), then observes again from the committed
@@ -72,7 +73,11 @@ class Lookahead(Processor):
 
     @abstractmethod
     def observe(self, batch: Batch, position: int, now_ns: int) -> None:
-        """The record at `position`, appended at stream time `now_ns`. Decide what was due before `now_ns` first."""
+        """Records from `position` on, appended up to stream time `now_ns`. Traces that are new count from `now_ns`.
+
+        Nothing is decided here: the graph calls `tick` with the time before the records first, so that no span that
+        came in time finds its trace decided.
+        """
 
     @abstractmethod
     def boundary(self) -> int:

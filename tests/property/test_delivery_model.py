@@ -39,11 +39,20 @@ def traffic(rng):
     return log
 
 
+def encode(spans):
+    """Like OTLP requests, concatenated payloads are one payload."""
+    return b"".join(b"%d %d %d\n" % span for span in spans)
+
+
+def decode(payload):
+    return [tuple(int(field) for field in line.split()) for line in payload.splitlines()]
+
+
 class StoredLog(Partition):
     name = "0"
 
     def __init__(self, rng, log):
-        self.rng, self.log = rng, [json.dumps(spans).encode() for spans in log]
+        self.rng, self.counts, self.log = rng, [len(spans) for spans in log], [encode(spans) for spans in log]
         self.stored, self.mark, self.written, self.extra = [], 0, 0, 0
 
     async def stumble(self, most=4):
@@ -77,7 +86,7 @@ class StoredLog(Partition):
     async def read(self, position, max_bytes):
         await self.stumble()
         upto = min(self.written, position + 1 + self.rng.randrange(5))
-        records = [Record(n, n, self.log[n], len(json.loads(self.log[n]))) for n in range(position, upto)]
+        records = [Record(n, n, self.log[n], self.counts[n]) for n in range(position, upto)]
         return Chunk(records, upto)
 
     async def commit(self, position):
@@ -105,11 +114,10 @@ class Coin(Lookahead):
         self.open, self.verdicts, self.fresh, self.last, self.now = {}, {}, {}, 0, 0
 
     def observe(self, batch, position, now_ns):
-        self.decide(now_ns)
-        for trace, _, error in json.loads(batch.payload):
+        for trace, _, error in decode(batch.payload):
             if trace not in self.verdicts:
-                first = self.open.setdefault(trace, [position, False])
-                first[1] |= error
+                first = self.open.setdefault(trace, [position, now_ns, False])
+                first[2] |= error
         self.last = position + 1
 
     def tick(self, now_ns):
@@ -117,12 +125,12 @@ class Coin(Lookahead):
         return ()
 
     def decide(self, now):
-        for trace in [t for t, (first, _) in self.open.items() if first + WAIT <= now]:
-            keep = self.open.pop(trace)[1] or self.rng.random() < 0.5
+        for trace in [t for t, (_, began, _) in self.open.items() if began + WAIT <= now]:
+            keep = self.open.pop(trace)[2] or self.rng.random() < 0.5
             self.verdicts[trace] = self.fresh[trace] = keep
 
     def boundary(self):
-        return min((first for first, _ in self.open.values()), default=self.last)
+        return min((first for first, _, _ in self.open.values()), default=self.last)
 
     def take_verdicts(self):
         fresh, self.fresh = self.fresh, {}
@@ -143,8 +151,8 @@ class Coin(Lookahead):
         raise AssertionError("a durable log is never decided at stop")
 
     def process(self, batch):
-        spans = [span for span in json.loads(batch.payload) if self.verdicts[span[0]]]
-        return (batch.replace(json.dumps(spans).encode(), count=len(spans)),)
+        spans = [span for span in decode(batch.payload) if self.verdicts[span[0]]]
+        return (batch.replace(encode(spans), count=len(spans)),)
 
 
 class Backend:
@@ -171,7 +179,7 @@ class Backend:
                 if self.rng.random() < 0.1:
                     batch.ack.resolve(Outcome.RETRY, "busy")
                     continue
-                for trace, number, _ in json.loads(batch.payload):
+                for trace, number, _ in decode(batch.payload):
                     self.got[trace, number] += 1
                 await asyncio.sleep(0)
                 batch.ack.resolve(Outcome.DELIVERED)
