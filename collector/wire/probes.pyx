@@ -275,7 +275,7 @@ cdef double double_at_least(object bound):
 
 
 cdef class Probes:
-    """See scan.pyi. The tables have room for all 64 conditions, so adding one never moves what a scan may be reading."""
+    """See scan.pyi. The tables have room for all 64 conditions, and none is added while a scan reads them."""
 
     def __cinit__(self):
         cdef int place, i

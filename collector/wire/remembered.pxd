@@ -5,7 +5,7 @@ Read and written without the GIL by any number of scans at once: one lock each, 
 
 from cpython.pythread cimport (
     PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock, PyThread_type_lock,
-    WAIT_LOCK,
+    NOWAIT_LOCK, WAIT_LOCK,
 )
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -92,13 +92,19 @@ cdef inline int find_entry(const Remembered* memory, uint64_t hash, const uint8_
     return -1
 
 
+cdef inline void take(Remembered* memory) noexcept nogil:
+    """The lock. Trying first saves the look at the clock that waiting begins with."""
+    if not PyThread_acquire_lock(memory.lock, NOWAIT_LOCK):
+        PyThread_acquire_lock(memory.lock, WAIT_LOCK)
+
+
 cdef inline int recall(Remembered* memory, const uint8_t* p, uint64_t size) noexcept nogil:
     """The answer, or UNKNOWN."""
     cdef int i
     cdef int answer = UNKNOWN
     if size > LONGEST:
         return UNKNOWN
-    PyThread_acquire_lock(memory.lock, WAIT_LOCK)
+    take(memory)
     i = find_entry(memory, hash_text(memory.seed, p, size), p, size)
     if i >= 0:
         answer = memory.entries[i].answer
@@ -128,7 +134,7 @@ cdef inline void learn(Remembered* memory, const uint8_t* p, uint64_t size, bint
     if copy == NULL:
         return
     memcpy(copy, p, size)
-    PyThread_acquire_lock(memory.lock, WAIT_LOCK)
+    take(memory)
     hash = hash_text(memory.seed, p, size)
     if find_entry(memory, hash, p, size) >= 0:      # another scan was faster
         PyThread_release_lock(memory.lock)

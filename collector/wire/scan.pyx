@@ -1,7 +1,8 @@
 """One pass over the bytes of an `ExportTraceServiceRequest`: a row of numbers for every span, and nothing decoded.
 
-A cheap pass over the three outer levels counts the spans, so that the columns are allocated once and exactly; the second
-pass fills them. `validate` looks into everything on its way, `scan` skips by length whatever has no column and no probe.
+A cheap pass over the three outer levels counts the spans, so that the columns are allocated once and exactly; the
+second pass fills them. `validate` looks into everything on its way, `scan` skips by length whatever has neither a column
+nor a probe.
 """
 
 cimport numpy as cnp
@@ -13,10 +14,10 @@ from collector.wire.probes cimport (
     may_match,
 )
 from collector.wire.schema cimport (
-    CORRUPT, EVENT, LINK, NOT_UTF8, RESOURCE, SCOPE, SOUND, STATUS, TOO_DEEP, TOO_MANY_SPANS, Message,
-    check_key_value, check_message,
+    CORRUPT, EVENT, KEY_VALUE, LINK, NOT_UTF8, RESOURCE, SCOPE, SOUND, STATUS, TOO_DEEP, TOO_MANY_SPANS, Message,
+    check_key_value, check_message, text_of_common,
 )
-from collector.wire.utf8 cimport is_utf8
+from collector.wire.utf8 cimport is_ascii, is_utf8
 from collector.wire.varint cimport (
     MAX_LEVELS, load_be64, load_le32, load_le64, read_size, read_tag, read_varint, skip_value,
 )
@@ -200,6 +201,22 @@ cdef int read_status(const uint8_t* p, const uint8_t* end, uint32_t* code) noexc
     return SOUND
 
 
+cdef inline int check_run(
+    const Walk* walk, const uint8_t* begin, const uint8_t* text_end, const uint8_t* end
+) noexcept nogil:
+    """Attributes with one-byte lengths; sound if there is ASCII alone up to `text_end`, the start of a number, or `end`."""
+    cdef const uint8_t* p = begin
+    cdef int fault
+    if text_end != begin and walk.values > 0 and is_ascii(begin, text_end - begin):
+        return SOUND
+    while p < end:
+        fault = check_message(KEY_VALUE, p + 2, p + 2 + p[1], MAX_LEVELS - 4, walk.values)
+        if fault != SOUND:
+            return fault
+        p += 2 + p[1]
+    return SOUND
+
+
 cdef int index_span(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 nogil:
     """Fills one row. Where a field occurs more than once the last occurrence counts, as in protobuf."""
     cdef const Plan* plan = walk.plan
@@ -212,6 +229,8 @@ cdef int index_span(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 
     cdef uint8_t defects = 0
     cdef Text trace = Text(p, 0), span = Text(p, 0), parent = Text(p, 0), name = Text(p, 0), state = Text(p, 0)
     cdef const uint8_t* body
+    cdef const uint8_t* begin
+    cdef const uint8_t* text_end
     cdef int fault = SOUND
     walk.halves[0][row] = <uint32_t>(p - walk.base)
     walk.halves[LENGTH - OFFSET][row] = <uint32_t>(end - p)
@@ -224,13 +243,30 @@ cdef int index_span(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 
             parent = Text(p + 2, 8)
             p += 10
     while p < end:
-        if not look:                                    # attributes that nobody asks for
-            while end - p >= 2 and p[0] == 0x4a and p[1] < 0x80:
-                if p[1] > end - p - 2:
-                    return CORRUPT
-                p += 2 + p[1]
-            if p == end:
-                break
+        begin = p
+        while end - p >= 2 and p[0] == 0x4a and p[1] < 0x80:        # a run of attributes
+            body = p + 2
+            if p[1] > end - body:
+                return CORRUPT
+            p = body + p[1]
+            if not look:
+                continue
+            if strict:
+                # Text is looked at in one go up to the next number, and attribute by attribute only if not ASCII.
+                text_end = text_of_common(body, p)
+                if text_end != p:
+                    fault = check_run(walk, begin, text_end if text_end != NULL else begin, p)
+                    begin = p
+            elif may_match(plan, IN_SPAN, body, p):
+                fault = match_attribute(plan, IN_SPAN, body, p, &matches)
+            if fault != SOUND:
+                return fault
+        if strict and begin != p:
+            fault = check_run(walk, begin, p, p)
+            if fault != SOUND:
+                return fault
+        if p == end:
+            break
         p = read_tag(p, end, &tag)
         if p == NULL:
             return CORRUPT

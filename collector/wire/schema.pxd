@@ -34,34 +34,38 @@ cdef int check_message(
 ) noexcept nogil
 
 
-cdef inline bint is_common_key_value(const uint8_t* p, const uint8_t* end) noexcept nogil:
-    """Whether this is a KeyValue as every SDK writes it, and sound: key, then a scalar value, one-byte lengths.
+cdef inline const uint8_t* text_of_common(const uint8_t* p, const uint8_t* end) noexcept nogil:
+    """For a KeyValue as every SDK writes it (key, then a scalar value, one-byte lengths): where its text ends; or NULL.
 
-    All tags and lengths of the form are below 0x80, so one look for a high bit covers them and the texts together.
+    All its tags and lengths are below 0x80, so that it is sound if nothing from `p` to there has the high bit. What
+    follows, if anything, is a number that has been looked at.
     """
     cdef Py_ssize_t size = end - p
     cdef Py_ssize_t key, value
     cdef const uint8_t* v
     cdef uint64_t number = 0
     if size < 6 or p[0] != 0x0a:
-        return False
+        return NULL
     key = p[1]
     value = size - key - 4
     if value < 2 or value > 127 or key > 127:
-        return False
+        return NULL
     v = p + 2 + key
     if v[0] != 0x12 or v[1] != value:
-        return False
+        return NULL
     if v[2] == 0x0a:                                    # string_value
-        return v[3] == value - 2 and is_ascii(p, size)
+        return end if v[3] == value - 2 else NULL
     if v[2] == 0x18 or v[2] == 0x10:                    # int_value, bool_value
-        return read_varint(v + 3, end, &number) == end and is_ascii(p + 2, key)
+        if value == 2:
+            return end if v[3] < 0x80 else NULL
+        return v + 3 if read_varint(v + 3, end, &number) == end else NULL
     if v[2] == 0x21:                                    # double_value
-        return value == 9 and is_ascii(p + 2, key)
-    return False
+        return v + 3 if value == 9 else NULL
+    return NULL
 
 
 cdef inline int check_key_value(const uint8_t* p, const uint8_t* end, int levels, int values) noexcept nogil:
-    if values > 0 and levels > 0 and is_common_key_value(p, end):
+    cdef const uint8_t* text_end = text_of_common(p, end)
+    if text_end != NULL and values > 0 and levels > 0 and is_ascii(p, text_end - p):
         return SOUND
     return check_message(KEY_VALUE, p, end, levels, values)

@@ -48,7 +48,7 @@ def main() -> int:
     cases = accepts = spans = matched = 0
     stop = time.monotonic() + options.seconds
     while time.monotonic() < stop:
-        # Mutants never go back into the corpus: the small ones survive best, and soon nothing but empty requests is left.
+        # Mutants never go back into the corpus: small ones survive best, and soon all would be empty.
         if cases % 10 == 0:
             corpus[rnd.randrange(CORPUS)] = generate(rnd).SerializeToString()
         payload = mutate(rnd, rnd.choice(corpus), rnd.choice(corpus))

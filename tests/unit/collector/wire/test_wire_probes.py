@@ -87,7 +87,8 @@ def test_event_names() -> None:
     ("state", "expected"),
     [
         ("k=v", True), ("a=b,k=v", True), ("a=b , \tk=v\t ,c=d", True), ("k=w", False), ("kk=v", False),
-        ("k=vv", False), ("", False), ("k", False), ("=v", False), (",,k=v", True), ("k=w,k=v", True), ("a=k=v", False), ("k =v", False),
+        ("k=vv", False), ("", False), ("k", False), ("=v", False), (",,k=v", True),
+        ("k=w,k=v", True), ("a=k=v", False), ("k =v", False),
     ],
 )  # fmt: skip
 def test_trace_state(state: str, expected: bool) -> None:
