@@ -183,25 +183,32 @@ class _Loader:
 
     def _validate(self, path: YamlPath, model: type[BaseModel], tree: Any) -> BaseModel | None:
         """`tree` as `model`, or None with the problems told."""
-        booleans = list(booleans_for_numbers((model,), tree))
-        for misplaced in booleans:
-            self._problems.error((*path, *misplaced), "expected a number, got a truth value")
         try:
+            booleans = list(booleans_for_numbers((model,), tree))
+            for misplaced in booleans:
+                self._problems.error((*path, *misplaced), "expected a number, got a truth value")
             valid = self._attempt(path, model, tree)
         except ValidationError as invalid:
-            told: set[YamlPath] = set()
-            for error in invalid.errors(include_url=False):
-                below, text = sentence(error, model, tree, lambda at: self._document.origins.get((*path, *at)))
-                full = (*path, *below)
-                if self._is_broken(full) or _counts_only_valid_items(error):
-                    continue
-                unknown = error["type"] == "extra_forbidden"
-                if unknown or full not in told:
-                    line = self._problems.line((*full, str(error["loc"][-1]))) if unknown else None
-                    self._problems.error(full, text, line)
-                told.add(full)
+            self._tell(path, model, tree, invalid)
+            return None
+        except Exception as error:  # noqa: BLE001 - a custom component's validators; whatever they raise is theirs
+            self._problems.error(path, f"the component could not read its options: {type(error).__name__}")
             return None
         return None if booleans else valid
+
+    def _tell(self, path: YamlPath, model: type[BaseModel], tree: Any, invalid: ValidationError) -> None:
+        """Every error of `invalid` that the parser hasn't told already, one for each place."""
+        told: set[YamlPath] = set()
+        for error in invalid.errors(include_url=False):
+            below, text = sentence(error, model, tree, lambda at: self._document.origins.get((*path, *at)))
+            full = (*path, *below)
+            if self._is_broken(full) or _counts_only_valid_items(error):
+                continue
+            unknown = error["type"] == "extra_forbidden"
+            if unknown or full not in told:
+                line = self._problems.line((*full, str(error["loc"][-1]))) if unknown else None
+                self._problems.error(full, text, line)
+            told.add(full)
 
     def _attempt(self, path: YamlPath, model: type[BaseModel], tree: Any) -> BaseModel:
         """Validate; where a substituted value was typed (`${env:PORT}` as a number) and a text is wanted,

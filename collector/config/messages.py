@@ -110,7 +110,7 @@ def _expectation(error: ErrorDetails, spot: Spot, context: Mapping[str, Any], go
         written = unit_of(spot)
         # A validator has made a number of it by now; say it as the YAML does.
         found = got if written is None or not spot.showable or not got.isdigit() else written(int(got))
-        limit = str(context[key]) if written is None else written(context[key])
+        limit = _number(context[key]) if written is None else written(context[key])
         return f"{words} {limit}, got {found}"
     if kind in _LENGTHS:
         key, words, unit = _LENGTHS[kind]
@@ -127,6 +127,10 @@ def _expectation(error: ErrorDetails, spot: Spot, context: Mapping[str, Any], go
         message = "is not valid" if _quotes(message, error["input"]) else message
     message = message.replace("Input should be ", "expected ")
     return f"{message}, got {got}" if message.startswith("expected") else message
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def found_text(value: Any, origin: Expansion | None, *, shown: bool) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from collector.config.document import typed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -98,7 +100,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_str(text.replace("$", "$$"))
+    # PyYAML writes YAML 1.1, where some numbers of 1.2 are texts (1e5): those need quotes.
+    style = None if isinstance(typed(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text.replace("$", "$$"), style=style)
 
 
 _Dumper.add_representer(str, _text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from collector.api import (
     Batch,
@@ -122,6 +122,19 @@ class FaultyExporter(Exporter):
         raise RuntimeError("hunter2")
 
 
+class BrokenOptions(ExporterOptions):
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def fails(cls, value):
+        raise KeyError(value)
+
+
+class BrokenExporter(Exporter):
+    """Its options fail in a way of their own."""
+
+    Config = BrokenOptions
+
+
 class LogsExporter(Exporter):
     """Takes logs alone."""
 
@@ -144,7 +157,7 @@ class Health(Extension):
 CLASSES = {
     Kind.RECEIVERS: {"otlp": OtlpReceiver},
     Kind.PROCESSORS: {"sampler": Sampler, "pure": PureProcessor, "holding": HoldingProcessor},
-    Kind.EXPORTERS: {"otlp": OtlpExporter, "logs": LogsExporter, "faulty": FaultyExporter},
+    Kind.EXPORTERS: {"otlp": OtlpExporter, "logs": LogsExporter, "faulty": FaultyExporter, "broken": BrokenExporter},
     Kind.CONNECTORS: {"disk": DiskConnector},
     Kind.EXTENSIONS: {"health": Health},
 }

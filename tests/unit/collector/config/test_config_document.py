@@ -153,6 +153,8 @@ def test_depth_bound_is_exact():
 texts = st.text(
     alphabet=st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="$"), max_size=6
 )
+# And without what is a number in YAML 1.2, but a text in the 1.1 that PyYAML writes.
+texts = texts.filter(lambda text: isinstance(typed(text), str))
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | texts | st.just("two words: #1\n"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),

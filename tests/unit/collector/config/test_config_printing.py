@@ -104,6 +104,15 @@ def test_what_is_printed_loads_to_the_same(folder):
     assert to_yaml(again) == text.replace("pin: null", "pin: null")
 
 
+@pytest.mark.parametrize("text", ["1e5", "0o17", "0x1f", "yes", "1:30", "null", "", "5", "a: b", "#x", "$$1e5", "~"])
+def test_a_text_stays_a_text(folder, text):
+    path = folder / "gateway.yaml"
+    path.write_text(TEXT % {"endpoint": "localhost:1", "ca": text})
+    first = load(path, Source(), ENV)
+    path.write_text(to_yaml(first).replace("pin: '[REDACTED]'", "pin: 5"))
+    assert load(path, Source(), {}).exporters["otlp"].config.tls.ca == text.replace("$$", "$")
+
+
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(secret=st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=6, max_size=20))
 def test_no_secret_is_ever_printed(folder, secret):
