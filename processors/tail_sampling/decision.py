@@ -51,7 +51,7 @@ class PolicySet:
     def __init__(self, config: TailSamplingOptions) -> None:
         self.policies = [build(policy) for policy in config.policies]
         self.names = ["none", *(policy.name for policy in self.policies)]
-        self.drops = {number for number, policy in enumerate(config.policies, start=1) if policy.type == "drop"}
+        self.drops = [number for number, policy in enumerate(config.policies, start=1) if policy.type == "drop"]
         self.probes = Probes()
         for policy in self.policies:
             policy.prepare(self.probes)

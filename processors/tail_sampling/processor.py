@@ -233,7 +233,7 @@ class TailSampling(Lookahead):
         """Verdicts that late spans need for longer are written again, so that the journal keeps them longer, too."""
         if not len(hi):
             return
-        state, policy, threshold = self._look_up(hi, lo)
+        state, policy, threshold, _ = self._look_up(hi, lo)
         entries = np.zeros(len(hi), journal.ENTRY)
         entries["hi"], entries["lo"] = hi, lo
         entries["threshold"], entries["policy"] = self._thresholds.values[threshold], policy
@@ -245,12 +245,16 @@ class TailSampling(Lookahead):
     def process(self, batch: Batch) -> Iterable[Batch]:
         """See `Lookahead`. What isn't sampled, or is a copy, is booked as filtered with its reason."""
         index = batch.index
-        chosen = _rows(batch, index)
-        state, policy, threshold = self._look_up(index.trace_hi, index.trace_lo)
-        if np.any((state == NO_VERDICT) & (chosen != 0) & (index.trace_hi | index.trace_lo != 0)):
-            self._decide_unobserved(batch, state)
-            state, policy, threshold = self._look_up(index.trace_hi, index.trace_lo)
-        batch = self._drop(batch, state, policy)
+        state, policy, threshold, missing = self._look_up(index.trace_hi, index.trace_lo)
+        if missing:
+            batch = batch.select(index.trace_hi | index.trace_lo != 0, "invalid_trace_id")
+            if np.any(_rows(batch, index)[state == NO_VERDICT]):
+                self._decide_unobserved(batch, state)
+                state, policy, threshold, _ = self._look_up(index.trace_hi, index.trace_lo)
+        if self._policies.drops:
+            dropped = (state != SAMPLED) & np.isin(policy, self._policies.drops)
+            batch = batch.select(~dropped, "dropped_by_policy")
+        batch = batch.select(state == SAMPLED, "not_sampled")
         if not len(batch):
             return (batch,)
         kept = _rows(batch, index)
@@ -270,12 +274,12 @@ class TailSampling(Lookahead):
 
     def _look_up(
         self, hi: NDArray[np.uint64], lo: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.int8], NDArray[np.int16], NDArray[np.uint8]]:
+    ) -> tuple[NDArray[np.int8], NDArray[np.int16], NDArray[np.uint8], int]:
         count = len(hi)
         state, policy = np.empty(count, np.int8), np.empty(count, np.int16)
         threshold = np.empty(count, np.uint8)
-        self._verdicts.lookup(hi, lo, state, policy, threshold)
-        return state, policy, threshold
+        missing = self._verdicts.lookup(hi, lo, state, policy, threshold)
+        return state, policy, threshold, missing
 
     def _decide_unobserved(self, batch: Batch, state: NDArray[np.int8]) -> None:
         """Traces without a verdict, which only a damaged journal can bring about: decide on the record's own spans."""
@@ -286,14 +290,6 @@ class TailSampling(Lookahead):
         alone.begin(self._next, self._now_ns)
         self._feed(alone, batch.payload, index, chosen)
         self._decide(alone.take_oldest(len(alone)), "unobserved")
-
-    def _drop(self, batch: Batch, state: NDArray[np.int8], policy: NDArray[np.int16]) -> Batch:
-        index = batch.index
-        batch = batch.select(index.trace_hi | index.trace_lo != 0, "invalid_trace_id")
-        if self._policies.drops:
-            dropped = (state != SAMPLED) & np.isin(policy, list(self._policies.drops))
-            batch = batch.select(~dropped, "dropped_by_policy")
-        return batch.select(state == SAMPLED, "not_sampled")
 
     def _write(
         self, batch: Batch, kept: NDArray[np.bool_], policy: NDArray[np.int16], threshold: NDArray[np.uint8]

@@ -44,7 +44,10 @@ class VerdictTable:
         state: NDArray[np.int8],
         policy: NDArray[np.int16],
         threshold: NDArray[np.uint8],
-    ) -> None:
-        """Fill `state` (NO_VERDICT, NOT_SAMPLED or SAMPLED), `policy` and `threshold` for each trace id."""
+    ) -> int:
+        """Fill `state` (NO_VERDICT, NOT_SAMPLED or SAMPLED), `policy` and `threshold` for each trace id.
+
+        Returns how many have no verdict, which an all-zero id never has.
+        """
     def find(self, hi: int, lo: int) -> tuple[bool, int, int] | None:
         """(sampled, policy, threshold) of one trace."""

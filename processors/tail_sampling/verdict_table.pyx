@@ -104,7 +104,7 @@ cdef class VerdictTable:
         int16_t[::1] policy,
         uint8_t[::1] threshold,
     ):
-        cdef Py_ssize_t i, n = hi.shape[0]
+        cdef Py_ssize_t i, n = hi.shape[0], missing = 0
         cdef uint64_t found = 0
         cdef Verdict *verdict
         if not (lo.shape[0] == state.shape[0] == policy.shape[0] == threshold.shape[0] == n):
@@ -113,6 +113,7 @@ cdef class VerdictTable:
             for i in range(n):
                 if i and hi[i] == hi[i - 1] and lo[i] == lo[i - 1]:
                     state[i] = state[i - 1]
+                    missing += state[i] == 0
                     policy[i] = policy[i - 1]
                     threshold[i] = threshold[i - 1]
                     continue
@@ -123,11 +124,13 @@ cdef class VerdictTable:
                     verdict = <Verdict *>arena_find(&self.sampled, hi[i], lo[i], &found)
                 if verdict == NULL:
                     state[i] = 0
+                    missing += 1
                     policy[i] = 0
                     threshold[i] = 0
                     continue
                 policy[i] = <int16_t>(verdict.detail & 0x3FF)
                 threshold[i] = <uint8_t>((verdict.detail >> THRESHOLD_SHIFT) & 0xFF)
+        return missing
 
     def find(self, uint64_t hi, uint64_t lo):
         cdef uint64_t found = 0
