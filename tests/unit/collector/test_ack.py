@@ -123,7 +123,6 @@ def test_any_network_of_forks_and_joins_answers_each_root_once_with_its_worst(ch
         ack.resolve(outcome)
     assert answers == [[outcome] for outcome in expected]
     del live, ack
-    gc.collect()
     assert leaked() == before
 
 
