@@ -12,9 +12,9 @@ from libc.string cimport memcmp, memcpy, memset
 
 from collector.wire.probes cimport (
     BOOL, CONDITIONS, EQUALS, EXISTS, IN_EVENT, IN_RESOURCE, IN_SPAN, NONE, NUMBER, PATTERN, PLACES, Condition,
-    Key, KeySet, NumberTest, Place, Plan, Probes, StateTest, Text, Texts, may_match,
+    Key, KeySet, NumberTest, Place, Plan, StateTest, Text, Texts, may_match,
 )
-from collector.wire.remembered cimport UNKNOWN, Remembered, forget, learn, recall, remember
+from collector.wire.remembered cimport UNKNOWN, forget, learn, recall, remember
 from collector.wire.varint cimport MAX_LEVELS, load_le64, read_size, read_tag, read_varint, skip_value
 
 cdef enum:

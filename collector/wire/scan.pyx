@@ -1,11 +1,10 @@
 """One pass over the bytes of an `ExportTraceServiceRequest`: a row of numbers for every span, and nothing decoded.
 
-A cheap pass over the three outer levels counts the spans, so that the columns are allocated once and exactly; the
-second pass fills them. `validate` looks into everything on its way, `scan` skips by length whatever has neither a column
-nor a probe.
+A cheap pass over the three outer levels counts the spans, so that the columns are allocated once and exactly;
+the second pass fills them. `validate` looks into everything on its way, `scan` skips by length whatever has neither
+a column nor a probe.
 """
 
-cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -17,36 +16,23 @@ from collector.wire.schema cimport (
     CORRUPT, EVENT, KEY_VALUE, LINK, NOT_UTF8, RESOURCE, SCOPE, SOUND, STATUS, TOO_DEEP, TOO_MANY_SPANS, Message,
     check_key_value, check_message, text_of_common,
 )
+from collector.wire.span_index cimport (
+    END, FLAGS, KIND, LENGTH, MATCHES, OFFSET, PARENT_ID, RESOURCE_ROW, SCOPE_ROW, SPAN_ID, START, STATUS_CODE,
+    TRACE_HI, TRACE_LO, Columns, SpanIndex as CompiledIndex,
+)
 from collector.wire.utf8 cimport is_ascii, is_utf8
 from collector.wire.varint cimport (
     MAX_LEVELS, load_be64, load_le32, load_le64, read_size, read_tag, read_varint, skip_value,
 )
 
-from collector.wire.probes import Probes
-
-cnp.import_array()
+from collector.wire.probes import Probes  # no-cython-lint: scan's contract has it
+from collector.wire.span_index import SpanIndex  # no-cython-lint: same
 
 BAD_TRACE_ID = 1
 BAD_SPAN_ID = 2
 MAX_PAYLOAD = 2**31 - 1
 
 cdef enum:
-    TRACE_HI            # the columns of 64 bits, in the order they lie in the block
-    TRACE_LO
-    SPAN_ID
-    PARENT_ID
-    START
-    END
-    MATCHES
-    OFFSET              # of 32 bits
-    LENGTH
-    RESOURCE_ROW
-    SCOPE_ROW
-    KIND
-    STATUS_CODE
-    FLAGS
-    DEFECTS             # of 8 bits
-    ROW_BYTES = 7 * 8 + 7 * 4 + 1
     BAD_TRACE = 1
     BAD_SPAN = 2
 
@@ -55,9 +41,7 @@ cdef struct Walk:
     const Plan* plan            # NULL without probes
     bint strict                 # look into everything
     int values                  # AnyValues inside one another, if strict
-    uint64_t* words[7]
-    uint32_t* halves[7]
-    uint8_t* defects
+    Columns columns
     uint32_t rows               # room in the columns
     uint32_t row
     uint32_t resource
@@ -75,88 +59,6 @@ _FAULTS = {
     TOO_DEEP: "values are nested too deeply",
     TOO_MANY_SPANS: "too many spans in one request",
 }
-
-
-cdef class SpanIndex:
-    cdef readonly Py_ssize_t count
-    cdef cnp.ndarray block
-
-    def __repr__(self):
-        return f"<SpanIndex spans={self.count}>"
-
-    cdef object column(self, int which, int kind):
-        cdef cnp.npy_intp size = self.count
-        cdef char* data = <char*>cnp.PyArray_DATA(self.block)
-        if which < OFFSET:
-            data += 8 * size * which
-        elif which < DEFECTS:
-            data += 8 * size * OFFSET + 4 * size * (which - OFFSET)
-        else:
-            data += 8 * size * OFFSET + 4 * size * (DEFECTS - OFFSET)
-        cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(1, &size, kind, data)
-        cnp.set_array_base(view, self.block)
-        cnp.PyArray_CLEARFLAGS(view, cnp.NPY_ARRAY_WRITEABLE)
-        return view
-
-    @property
-    def trace_hi(self):
-        return self.column(TRACE_HI, cnp.NPY_UINT64)
-
-    @property
-    def trace_lo(self):
-        return self.column(TRACE_LO, cnp.NPY_UINT64)
-
-    @property
-    def span_id(self):
-        return self.column(SPAN_ID, cnp.NPY_UINT64)
-
-    @property
-    def parent_id(self):
-        return self.column(PARENT_ID, cnp.NPY_UINT64)
-
-    @property
-    def start(self):
-        return self.column(START, cnp.NPY_UINT64)
-
-    @property
-    def end(self):
-        return self.column(END, cnp.NPY_UINT64)
-
-    @property
-    def matches(self):
-        return self.column(MATCHES, cnp.NPY_UINT64)
-
-    @property
-    def offset(self):
-        return self.column(OFFSET, cnp.NPY_UINT32)
-
-    @property
-    def length(self):
-        return self.column(LENGTH, cnp.NPY_UINT32)
-
-    @property
-    def resource(self):
-        return self.column(RESOURCE_ROW, cnp.NPY_UINT32)
-
-    @property
-    def scope(self):
-        return self.column(SCOPE_ROW, cnp.NPY_UINT32)
-
-    @property
-    def kind(self):
-        return self.column(KIND, cnp.NPY_INT32)
-
-    @property
-    def status(self):
-        return self.column(STATUS_CODE, cnp.NPY_INT32)
-
-    @property
-    def flags(self):
-        return self.column(FLAGS, cnp.NPY_UINT32)
-
-    @property
-    def defects(self):
-        return self.column(DEFECTS, cnp.NPY_UINT8)
 
 
 cdef int count_spans(const uint8_t* p, const uint8_t* end, int level, uint64_t* spans) noexcept nogil:
@@ -204,7 +106,7 @@ cdef int read_status(const uint8_t* p, const uint8_t* end, uint32_t* code) noexc
 cdef inline int check_run(
     const Walk* walk, const uint8_t* begin, const uint8_t* text_end, const uint8_t* end
 ) noexcept nogil:
-    """Attributes with one-byte lengths; sound if there is ASCII alone up to `text_end`, the start of a number, or `end`."""
+    """Attributes with one-byte lengths; sound if all is ASCII up to `text_end`: the start of a number, or `end`."""
     cdef const uint8_t* p = begin
     cdef int fault
     if text_end != begin and walk.values > 0 and is_ascii(begin, text_end - begin):
@@ -232,8 +134,8 @@ cdef int index_span(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 
     cdef const uint8_t* begin
     cdef const uint8_t* text_end
     cdef int fault = SOUND
-    walk.halves[0][row] = <uint32_t>(p - walk.base)
-    walk.halves[LENGTH - OFFSET][row] = <uint32_t>(end - p)
+    walk.columns.halves[OFFSET - OFFSET][row] = <uint32_t>(p - walk.base)
+    walk.columns.halves[LENGTH - OFFSET][row] = <uint32_t>(end - p)
     # As every SDK begins a span. Known distances keep the processor from waiting for each length before the next tag.
     if end - p >= 46 and p[0] == 0x0a and p[1] == 16 and p[18] == 0x12 and p[19] == 8:
         trace = Text(p + 2, 16)
@@ -346,19 +248,19 @@ cdef int index_span(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 
         defects |= BAD_SPAN
     if plan != NULL:
         matches = match_span(plan, name, state, status, flags, matches)
-    walk.words[TRACE_HI][row] = hi
-    walk.words[TRACE_LO][row] = lo
-    walk.words[SPAN_ID][row] = span_id
-    walk.words[PARENT_ID][row] = load_be64(parent.data) if parent.size == 8 else 0
-    walk.words[START][row] = start
-    walk.words[END][row] = stop
-    walk.words[MATCHES][row] = matches
-    walk.halves[RESOURCE_ROW - OFFSET][row] = walk.resource
-    walk.halves[SCOPE_ROW - OFFSET][row] = walk.scope
-    walk.halves[KIND - OFFSET][row] = kind
-    walk.halves[STATUS_CODE - OFFSET][row] = status
-    walk.halves[FLAGS - OFFSET][row] = flags
-    walk.defects[row] = defects
+    walk.columns.words[TRACE_HI][row] = hi
+    walk.columns.words[TRACE_LO][row] = lo
+    walk.columns.words[SPAN_ID][row] = span_id
+    walk.columns.words[PARENT_ID][row] = load_be64(parent.data) if parent.size == 8 else 0
+    walk.columns.words[START][row] = start
+    walk.columns.words[END][row] = stop
+    walk.columns.words[MATCHES][row] = matches
+    walk.columns.halves[RESOURCE_ROW - OFFSET][row] = walk.resource
+    walk.columns.halves[SCOPE_ROW - OFFSET][row] = walk.scope
+    walk.columns.halves[KIND - OFFSET][row] = kind
+    walk.columns.halves[STATUS_CODE - OFFSET][row] = status
+    walk.columns.halves[FLAGS - OFFSET][row] = flags
+    walk.columns.defects[row] = defects
     walk.row = row + 1
     return SOUND
 
@@ -490,15 +392,13 @@ cdef int index_request(Walk* walk, const uint8_t* p, const uint8_t* end) except 
     return SOUND
 
 
-cdef SpanIndex run(bytes payload, CompiledProbes probes, bint strict, uint64_t max_spans, int max_depth):
+cdef CompiledIndex run(bytes payload, CompiledProbes probes, bint strict, uint64_t max_spans, int max_depth):
     cdef const uint8_t* base = <const uint8_t*>PyBytes_AS_STRING(payload)
     cdef const uint8_t* end = base + PyBytes_GET_SIZE(payload)
     cdef uint64_t spans = 0
-    cdef cnp.npy_intp size
-    cdef uint8_t* block
-    cdef SpanIndex index
+    cdef CompiledIndex index
     cdef Walk walk
-    cdef int fault, i
+    cdef int fault
     if len(payload) > MAX_PAYLOAD:
         raise Malformed("larger than the largest request that is indexed")
     with nogil:
@@ -507,15 +407,8 @@ cdef SpanIndex run(bytes payload, CompiledProbes probes, bint strict, uint64_t m
             fault = TOO_MANY_SPANS
     if fault != SOUND:
         raise Malformed(_FAULTS[fault])
-    size = spans * ROW_BYTES
-    index = SpanIndex.__new__(SpanIndex)
-    index.count = spans
-    index.block = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, 0)
-    block = <uint8_t*>cnp.PyArray_DATA(index.block)
-    for i in range(7):
-        walk.words[i] = <uint64_t*>(block + 8 * spans * i)
-        walk.halves[i] = <uint32_t*>(block + 8 * spans * 7 + 4 * spans * i)
-    walk.defects = block + (ROW_BYTES - 1) * spans
+    index = CompiledIndex.__new__(CompiledIndex)
+    index.allocate(spans, &walk.columns)
     walk.base = base
     walk.plan = NULL
     walk.strict = strict

@@ -1,8 +1,8 @@
 """Protobuf's wire format, read with a bounds check before every byte. Nothing here needs the GIL.
 
 Every reader takes a cursor and the end of what it may read, and returns the advanced cursor, or NULL where the bytes
-are malformed. The limits are those of upb, protobuf's C parser: varints of at most 10 bytes (bits beyond 64 are dropped),
-tags of at most 5 bytes and 32 bits, lengths of at most 5 bytes, 100 levels of messages and groups together.
+are malformed. The limits are those of upb, protobuf's C parser: varints of at most 10 bytes (bits beyond 64 are
+dropped), tags of at most 5 bytes and 32 bits, lengths of at most 5 bytes, 100 levels of messages and groups together.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

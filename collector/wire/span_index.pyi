@@ -1,0 +1,1 @@
+from collector.wire.scan import SpanIndex as SpanIndex
