@@ -12,6 +12,7 @@ from collector.api import (
     Batch,
     BuildContext,
     Lookahead,
+    Malformed,
     Signal,
     Verdicts,
     sample,
@@ -102,8 +103,11 @@ class TailSampling(Lookahead):
         self._advance(now_ns)
         self._next = position + 1
         self._note_period(position, now_ns)
-        index = scan(batch.payload, self._policies.probes)
         self._traces.begin(position, now_ns)
+        try:
+            index = scan(batch.payload, self._policies.probes)
+        except Malformed:
+            return  # no span of it can be read; at the tail it is an error, which sends it to the dead letter
         self._feed(self._traces, batch.payload, index, _rows(batch, index))
         late = self._traces.late_sampled, self._traces.late_not_sampled
         if any(late):

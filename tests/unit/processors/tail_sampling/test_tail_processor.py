@@ -7,7 +7,7 @@ import pytest
 from google.protobuf import text_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collector.api import Account, Ack, Batch, BuildContext, Signal
+from collector.api import Account, Ack, Batch, BuildContext, Malformed, Signal
 from processors.tail_sampling import TailSampling, journal
 
 S = 10**9
@@ -202,6 +202,15 @@ def test_a_record_that_was_never_observed_is_decided_on_its_own():
     assert len(sampler.process(record((1, True), (2, False)))) == 1
     assert sampler.metric("early_decisions_total", cause="unobserved") == 2
     assert sampler.it.take_verdicts().count == 2
+
+
+def test_a_record_that_is_not_otlp_stops_nobody_at_the_head_and_is_an_error_at_the_tail():
+    sampler = Sampler()
+    garbage = Batch(b"\xff\xff", Ack.ignore())
+    sampler.it.observe(garbage, 0, 0)
+    assert sampler.it.boundary() == 1
+    with pytest.raises(Malformed):
+        list(sampler.it.process(garbage))
 
 
 def test_copies_are_dropped_for_two_waits_and_booked():
