@@ -8,7 +8,7 @@ from traffic import Sending
 
 
 def fill(tmp_path, wait_s, rate, senders=8, batch=200):
-    config = quickstart(tmp_path, decision_wait=f"{wait_s}s", num_traces=5_000_000)
+    config = quickstart(tmp_path, decision_wait=f"{wait_s}s", num_traces=4_000_000)
     config["connectors"]["disk"]["max_size"] = "20GiB"
     with Gateway(config, tmp_path) as gateway:
         sending = Sending(
