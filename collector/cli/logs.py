@@ -35,6 +35,7 @@ def configure(level: str, encoding: Encoding, console: Console | None) -> None:
     handler: logging.Handler
     if console is not None:
         handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(

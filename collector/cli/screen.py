@@ -71,7 +71,8 @@ class Screen:
         state = (
             Text(f"not ready: {'; '.join(reasons)}", style="bold yellow") if reasons else Text("ready", style="green")
         )
-        return Group(head, state, self._pipelines(), self._policies(), self._logs(), self._queues())
+        tables = (self._pipelines(), self._policies(), self._logs(), self._queues())
+        return Group(head, state, *(part for table in tables if table.row_count for part in (Text(), table)))
 
     def _pipelines(self) -> Table:
         table = _table("pipeline", "in/s", "in", "delivered", "filtered", "returned", "dead-lettered", "held")
