@@ -28,6 +28,7 @@ PROGRAM_CORE, LOAD_CORE = 0, 1
 _WARM_SECONDS = 0.5
 _WARM_RATE = 20_000
 _QUIET = 1.0
+_PATIENCE = 5
 _SETTLE = 30.0
 _CONFIDENCE = 0.999_999  # many repetitions are judged, so an unlucky draw must be rare
 
@@ -83,15 +84,15 @@ class SinkProcess:
         return answer
 
     def settle(self, quiet: float, *, at_least: int = 0) -> float:
-        """Wait (bounded) until `at_least` spans have come and nothing more for `quiet` seconds. When the last came, by
-        the monotonic clock."""
+        """Wait (bounded) until nothing has come for `quiet` seconds; longer while fewer than `at_least` spans have.
+        When the last came, by the monotonic clock."""
         give_up = time.monotonic() + _SETTLE
         last, since = -1, time.monotonic()
         while time.monotonic() < give_up:
             spans = self.stats()["spans"]
             if spans != last:
                 last, since = spans, time.monotonic()
-            elif spans >= at_least and time.monotonic() - since >= quiet:
+            elif time.monotonic() - since >= (quiet if spans >= at_least else _PATIENCE * quiet):
                 break
             time.sleep(0.05)
         return since
@@ -100,6 +101,8 @@ class SinkProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait(10)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def generate(row: Row, port: int, seconds: float, ledger: Path | None, seed: int) -> tuple[dict[str, Any], float]:
@@ -143,7 +146,8 @@ def _deliveries(row: Row, truth: Truth, sink: SinkLedger) -> tuple[float, float]
     return float(np.quantile(took, 0.5)), float(np.quantile(took, 0.99))
 
 
-def _faults(row: Row, totals: dict[str, Any], report: Report | None) -> str:
+def faults(row: Row, totals: dict[str, Any], report: Report | None) -> str:
+    """Why a repetition doesn't count; empty when it does. `report`: None where nothing is forwarded."""
     if totals["refused"] or totals["unknown"]:
         return f"{totals['refused']} spans refused, {totals['unknown']} without an answer"
     if report is None or report.holds:
@@ -205,5 +209,5 @@ def _measure(row: Row, program: Measured, sink: SinkProcess, place: Place, *, se
         sink_tcp_bytes=stats["tcp_bytes"],
         sink_payload_bytes=stats["payload_bytes"],
         load_cpu=load_cpu + cpu_seconds(sink.pid) - sink_before,
-        wrong=_faults(row, totals, report),
+        wrong=faults(row, totals, report),
     )
