@@ -39,12 +39,8 @@ class MemoryLimiterConfig(Options):
         ge=0,
         le=100,
     )
-    spike_limit_percentage: int = option(
-        0, about="The same room as a share; 0 is a fifth of the limit.", ge=0, le=100
-    )
-    max_inflight: Size | None = option(
-        None, about="Wire bytes inside (admitted, not yet answered) at the most.", gt=0
-    )
+    spike_limit_percentage: int = option(0, about="The same room as a share; 0 is a fifth of the limit.", ge=0, le=100)
+    max_inflight: Size | None = option(None, about="Wire bytes inside (admitted, not yet answered) at the most.", gt=0)
 
 
 class MemoryLimiter(Admitting):
