@@ -77,12 +77,14 @@ class Run:
     async def measure(self, directory: Path, tail: bool) -> str:
         """Its row of the table."""
         case = self._case
-        config = DiskOptions.model_validate({
-            "directory": directory,
-            "compression": case.compression,
-            "max_record_size": case.record,
-            "synchronous": case.synchronous,
-        })
+        config = DiskOptions.model_validate(
+            {
+                "directory": directory,
+                "compression": case.compression,
+                "max_record_size": case.record,
+                "synchronous": case.synchronous,
+            }
+        )
         connector = DiskConnector(config, BuildContext("disk", logging.getLogger("bench")))
         listener = Collected()
         await connector.start(listener)
@@ -101,7 +103,8 @@ class Run:
         return (
             f"{case.compression:5} {case.record >> 10:5}K n={case.batch:<4} {case.synchronous:6} "
             f"{'head+tail' if tail else 'head':9} {case.rate or 'max':>6}/s  {cpu / self._spans * 1e6:6.3f} CPU-s/M "
-            f"{cpu / seconds * 100:5.1f}% of a core {self._spans / seconds:9,.0f} spans/s {size / seconds / 1e6:6.1f} MB/s "
+            f"{cpu / seconds * 100:5.1f}% of a core "
+            f"{self._spans / seconds:9,.0f} spans/s {size / seconds / 1e6:6.1f} MB/s "
             f"written {written / size:5.2f}x  ack p50 {self._quantile(0.5):6.2f} p99 {self._quantile(0.99):6.2f} ms"
         )
 
@@ -172,9 +175,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where the logs are written")
     options = parser.parse_args()
     saturated = [
-        Case(compression, record, 100, 0)
-        for compression in ("none", "gzip", "zstd")
-        for record in (256 << 10, 1 << 20)
+        Case(compression, record, 100, 0) for compression in ("none", "gzip", "zstd") for record in (256 << 10, 1 << 20)
     ]
     paced = [Case(compression, 1 << 20, batch, 10_000) for compression in ("none", "gzip") for batch in (100, 10)]
     for case in (*saturated, Case("none", 1 << 20, 100, 0, "full"), *paced):

@@ -173,6 +173,11 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def template_size() -> int:
+    """Bytes of a file in which everything else is still in its write-ahead log."""
+    return len(_template())
+
+
 def _template() -> bytes:
     """An empty database: made once, since it costs SQLite several syncs and this one write."""
     if not _templates:

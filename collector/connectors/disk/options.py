@@ -20,8 +20,8 @@ class DiskOptions(Options):
     synchronous: Synchronous = option(
         "normal", about="What an acknowledged request survives: kill -9 (off, normal), power loss too (full)."
     )
-    compression: Compression = option("none", about="How records are stored: none, gzip or zstd.")
-    commit_interval: Duration = option(5_000_000, about="Longest time that an append waits for others.", le=10**9)
+    compression: Compression = option("gzip", about="How records are stored: none, gzip or zstd.")
+    commit_interval: Duration = option(10_000_000, about="Longest time that an append waits for others.", le=10**9)
     max_record_size: Size = option(1 << 20, about="Small batches are merged up to this size.", ge=1 << 10, le=64 << 20)
     recent_bytes: Size = option(16 << 20, about="Bytes of the newest records that are kept in memory for reading.")
     max_pending: Size = option(64 << 20, about="Bytes that wait to be written, at the most.", ge=1 << 20)

@@ -49,6 +49,7 @@ class Segment:
     raw: bool = False
     size: int = 0
     writer: sqlite3.Connection | None = None
+    wal_path: str = ""
 
     @property
     def base(self) -> int:
@@ -122,7 +123,7 @@ class SegmentWriter:
         except sqlite3.Error:
             file.unlink()
             raise
-        return Segment(file, writer=connection)
+        return Segment(file, writer=connection, wal_path=str(file.wal))
 
     def _commit(
         self, segment: Segment, position: int, time_ns: int, drafts: Sequence[Draft], payloads: Sequence[bytes]
@@ -151,7 +152,7 @@ class SegmentWriter:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT INTO rows VALUES (?, ?)", rows)
             connection.execute("COMMIT")
-        segment.size = segment.file.size()
+        segment.size = files.template_size() + os.stat(segment.wal_path).st_size  # noqa: PTH116 - for each commit
 
     def _abandon(self, segment: Segment, *, fresh: bool) -> None:
         self._active = None

@@ -13,7 +13,7 @@ class Counted:
 
     def __init__(self, directory, **options):
         self.directory = directory
-        self.options = options
+        self.options = {"compression": "none"} | options
         self.clocks = {}
         self.meter = Meter()
 

@@ -70,7 +70,7 @@ async def test_a_flipped_byte_costs_one_record_at_most(images, tmp_path, image):
     names = [name for name in names if (images / image / name).stat().st_size and name not in {"lock", "reserve"}]
     assert any(name.startswith("state.") for name in names)
     records_lost = 0
-    for turn in range(150):
+    for turn in range(120):
         name = names[turn % len(names)]
         work = tmp_path / str(turn)
         shutil.copytree(images / image, work)

@@ -74,7 +74,7 @@ async def _survives(directory, turns, seed):
 
 
 async def test_kill_survived(tmp_path):
-    assert await _survives(tmp_path / "log", 8, 1) > 200
+    assert await _survives(tmp_path / "log", 6, 1) > 200
 
 
 @pytest.mark.soak
