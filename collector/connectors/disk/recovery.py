@@ -87,13 +87,17 @@ def _segments(directory: Path, end: int) -> tuple[list[Segment], int, int]:
     while segments:
         newest = segments[-1]
         with contextlib.closing(Salvage(newest.file)) as salvage:
-            numbers = [number for kind, number in salvage.claimed if kind == Kind.RECORD]
-            for key in reversed(salvage.keys()):
+            claimed = (number for kind, number in salvage.claimed if kind == Kind.RECORD)
+            after = max(claimed, default=newest.base - 1) + 1
+            # Whole records of a transaction whose end isn't to be seen: it may have been damaged.
+            while (Kind.RECORD, after) in salvage:
+                after += 1
+            for number in range(after - 1, newest.base - 1, -1):
                 with contextlib.suppress(DamagedError):
-                    time_ns = max(time_ns, salvage.row(key).time_ns)
+                    time_ns = salvage.row((Kind.RECORD, number)).time_ns
                     break
-        if numbers or newest.base < end:
-            end = max(end, newest.base, *(number + 1 for number in numbers))
+        if after > newest.base or newest.base < end:
+            end = max(end, after)
             break
         # Its first transaction never ended.
         segments.pop()

@@ -94,7 +94,7 @@ class _Pages:
 class Salvage:
     """The rows of one damaged or unclean file. Owns descriptors until `close`. For one thread at a time.
 
-    `claimed` has the (kind, number) of every row that was ever there, as far as one can tell; `marks` every sound copy
+    `claimed` has the (kind, number) of every row that was committed, as far as one can tell; `marks` every sound copy
     of a mark, old ones included, since marks are the only rows that are written over.
     """
 
@@ -103,6 +103,7 @@ class Salvage:
         self._footer = footer_magic(file.magic)
         self._main = _open(file.path, 0, PAGE_SIZE)
         self._wal = _open(file.wal, _WAL_HEADER, PAGE_SIZE + _FRAME_HEADER)
+        self._committed_to = 0
         self._frames, self._stale_frames = self._index_frames()
         self._places: dict[tuple[int, int], _Place] = {}
         self.marks: list[Row] = []
@@ -148,6 +149,8 @@ class Salvage:
             for at in range(0, len(window) - stride + 1, stride):
                 frames = newer if window[at + 8 : at + 16] == salts else older
                 frames[int.from_bytes(window[at : at + 4], "big")] = start + at + _FRAME_HEADER
+                if any(window[at + 4 : at + 8]):  # the last frame of a transaction
+                    self._committed_to = start + at + stride
         return newer, older
 
     def _search(self, pages: _Pages) -> None:
@@ -157,13 +160,14 @@ class Salvage:
             while at >= 0:
                 known = claim(self._magic, window, at)
                 if known is not None:
-                    self.claimed.add((known.kind, known.number))
+                    if not in_wal or start + at < self._committed_to:
+                        self.claimed.add((known.kind, known.number))
                     self._keep((known.kind, known.number), _Place(start + at, known.size, in_wal=in_wal))
                 at = window.find(self._magic, at + 1)
             at = window.find(self._footer)
             while at >= 0:
                 ended = footer_claim(self._magic, window, at)
-                if ended is not None:
+                if ended is not None and (not in_wal or start + at < self._committed_to):
                     self.claimed.add(ended)
                 at = window.find(self._footer, at + 1)
 
