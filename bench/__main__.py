@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -16,12 +17,18 @@ from bench.repetition import repeat
 from bench.report import Results
 from bench.rows import ALL, DEFAULT, QUICK
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.peers import Peer
+    from bench.rows import Row
+
 RESULTS = Path(__file__).with_name("results")
 PEERS = (Butterfly(), Rotel(), Collector())
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Three rows, about two minutes.")
+@click.option("--quick", is_flag=True, help="Two rows, about two and a half minutes.")
 @click.option("--all", "everything", is_flag=True, help="Every row, about an hour.")
 @click.option("--row", "wanted", multiple=True, help="Only rows whose name contains this; may be repeated.")
 @click.option("--peer", "peers", multiple=True, type=click.Choice([peer.name for peer in PEERS]), help="Only these.")
@@ -50,19 +57,10 @@ def main(
         console.print("one core only: the load shares it with the program, so latencies and spans/s say little")
     results = Results()
     chosen = [peer for peer in PEERS if not peers or peer.name in peers]
-    for row in rows:
-        players = [peer for peer in chosen if peer.plays(row)]
-        for number in range(repetitions):
-            for peer in players:
-                reason = peer.missing() or results.failures.get((row, peer.name))
-                if reason:
-                    results.fail(row, peer.name, reason)
-                    continue
-                console.print(f"{row.name}: {peer.name} {number + 1}/{repetitions}", highlight=False)
-                try:
-                    results.add(row, peer.name, repeat(row, peer, length, seed=1000 * number))
-                except RuntimeError as error:
-                    results.fail(row, peer.name, str(error))
+    try:
+        _measure(rows, chosen, results, console, seconds=length, repetitions=repetitions)
+    except KeyboardInterrupt:
+        console.print("stopped; this is what there is")
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(results.table())
     path = results.write(RESULTS, {"seconds": length, "repetitions": repetitions})
@@ -70,6 +68,31 @@ def main(
     ours_wrong = any(each.wrong for (_, peer), runs in results.figures.items() if peer == "butterfly" for each in runs)
     ours_failed = any(peer == "butterfly" for _, peer in results.failures)
     sys.exit(1 if ours_wrong or ours_failed else 0)
+
+
+def _measure(
+    rows: Sequence[Row],
+    peers: Sequence[Peer],
+    results: Results,
+    console: Console,
+    *,
+    seconds: float,
+    repetitions: int,
+) -> None:
+    for row in rows:
+        for number in range(repetitions):
+            for peer in peers:
+                if not peer.plays(row):
+                    continue
+                reason = peer.missing() or results.failures.get((row, peer.name))
+                if reason:
+                    results.fail(row, peer.name, reason)
+                    continue
+                console.print(f"{row.name}: {peer.name} {number + 1}/{repetitions}", highlight=False)
+                try:
+                    results.add(row, peer.name, repeat(row, peer, seconds, seed=1000 * number))
+                except RuntimeError as error:
+                    results.fail(row, peer.name, str(error))
 
 
 if __name__ == "__main__":

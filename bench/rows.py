@@ -30,7 +30,7 @@ class Row:
         return self.workload != "null"
 
 
-QUICK = (Row("pass", 100), Row("tail", 100, wait=2), Row("full-no-pii", 100, wait=2))
+QUICK = (Row("pass", 100), Row("full-no-pii", 100, wait=2))
 
 DEFAULT = (
     Row("null", 100),
