@@ -34,7 +34,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint collector processors
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint collector processors
 	$(BIN)/lint-imports
 
 bench: setup

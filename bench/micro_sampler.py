@@ -72,7 +72,7 @@ def open_traces(sampler: TailSampling, ids: np.ndarray) -> int:
     for start in range(0, len(ids), SPANS):
         some = ids[start : start + SPANS]
         buffer[where] = np.resize(some.view(np.uint8), len(where))
-        sampler.observe(Batch(buffer.tobytes(), Ack.ignore()), position, position)
+        sampler.observe(Batch(buffer.tobytes(), Ack.ignore()), position, position + 1, position)
         position += 1
     return position
 
@@ -91,7 +91,7 @@ def measure(live: int) -> dict[str, float]:
     for _ in range(ROUNDS):
         began = time.process_time_ns()
         for payload in traffic:
-            sampler.observe(Batch(payload, Ack.ignore()), position, position)
+            sampler.observe(Batch(payload, Ack.ignore()), position, position + 1, position)
             position += 1
         observe.append((time.process_time_ns() - began) / (RECORDS * SPANS))
     table = len(sampler._traces), sampler._traces.memory  # noqa: SLF001 - the figure has no other door

@@ -40,6 +40,10 @@ def leaked() -> int:
     return _leaks
 
 
+def _nobody(_outcome: Outcome, _reason: str) -> None:
+    """Nobody waits."""
+
+
 class Ack:
     """One completion. `on_done(outcome, reason)` is called exactly once."""
 
@@ -84,8 +88,8 @@ class Ack:
 
     @staticmethod
     def ignore() -> Ack:
-        """An ack that nobody waits for: for tests and for data the gateway makes itself."""
-        return Ack(lambda _outcome, _reason: None)
+        """An ack that nobody waits for, of data that is only looked at. Dropping it unresolved is no leak."""
+        return Ack(_nobody)
 
     @property
     def resolved(self) -> bool:
@@ -112,7 +116,7 @@ class Ack:
 
     def __del__(self) -> None:
         # A fork's parent lives as long as its children (they hold its bound method), so this one has no holder left.
-        if self._on_done is not None and not self._open:
+        if self._on_done is not None and self._on_done is not _nobody and not self._open:
             global _leaks  # noqa: PLW0603 - one process-wide figure, read by the tests and the telemetry
             _leaks += 1
             self._finish(Outcome.RETRY, "acknowledgement leaked")

@@ -18,8 +18,9 @@ class Processor(Component):
     """Base of processors.
 
     Return every batch you were given, never swallow one: an emptied batch (`batch.select(nothing)`) is returned and the
-    graph acknowledges it. A batch may be held and returned later, from `process`, `tick` or `drain`. Whatever raises
-    sends the batch back to its sender as retryable, except in a processor that sets `fails_closed`.
+    graph acknowledges it. A batch may be held and returned later, from `process`, `tick` or `drain`. What a processor
+    raises on goes back to its sender as retryable; out of a log, where nobody can resend it, it goes to the dead letter,
+    and where the processor is `pure` only the items that it raises on.
 
     `pure` promises that the same batch always gives the same result and that nothing is held: only such a processor may
     stand before a lookahead processor in the same pipeline, because it runs on both readings of the log.
@@ -72,8 +73,8 @@ class Lookahead(Processor):
     """How many verdicts are worth keeping in the journal beyond those that a restart needs."""
 
     @abstractmethod
-    def observe(self, batch: Batch, position: int, now_ns: int) -> None:
-        """Records from `position` on, appended up to stream time `now_ns`. Traces that are new count from `now_ns`.
+    def observe(self, batch: Batch, position: int, upto: int, now_ns: int) -> None:
+        """The records from `position` to before `upto`, appended by stream time `now_ns`, from which new traces count.
 
         Nothing is decided here: the graph calls `tick` with the time before the records first, so that no span that
         came in time finds its trace decided.
@@ -81,7 +82,7 @@ class Lookahead(Processor):
 
     @abstractmethod
     def boundary(self) -> int:
-        """Every record before this position has all of its traces decided."""
+        """Every record before this position has all of its traces decided; the last `upto` when no trace is open."""
 
     @abstractmethod
     def take_verdicts(self) -> Verdicts | None:
@@ -98,6 +99,10 @@ class Lookahead(Processor):
     @abstractmethod
     def shed(self, position: int) -> None:
         """Room is short: decide now, on what is known, every trace that began before `position`. Counted as early."""
+
+    def has_room(self) -> bool:
+        """Whether more can be observed before the tail moves on. The head waits while it can't."""
+        return True
 
     @abstractmethod
     def decide_all(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from collector.ack import Outcome
 from collector.component.processor import Lookahead
 
@@ -19,13 +21,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("butterfly.graph")
 
+MAX_HALVINGS = 64
+"""Enough to isolate several items of a large batch; a processor that raises on everything costs no more."""
+
 
 class Chain:
-    """Processors in order. `failed(batch, reason)` gets, and must answer for, each batch whose processor raised."""
+    """Processors in order. `failed(batch, reason)` gets, and must answer for, each batch whose processor raised.
 
-    def __init__(self, processors: Sequence[Processor], failed: OnFailure) -> None:
+    With `isolate`, a batch on which a pure processor raised is halved until the items that it raises on stand alone.
+    """
+
+    def __init__(self, processors: Sequence[Processor], failed: OnFailure, *, isolate: bool = False) -> None:
         self.processors = tuple(processors)
         self._failed = failed
+        self._isolate = isolate
 
     def push(self, batch: Batch, start: int = 0) -> list[Batch]:
         """What comes out at the end for one batch going in before processor number `start`."""
@@ -56,13 +65,27 @@ class Chain:
 
     def _step(self, processor: Processor, batches: list[Batch]) -> list[Batch]:
         out: list[Batch] = []
-        for batch in batches:
+        halvings = MAX_HALVINGS
+        waiting = batches[::-1]
+        while waiting:
+            batch = waiting.pop()
             try:
                 out.extend(processor.process(batch))
             except Exception as error:  # noqa: BLE001 - whatever a custom processor raises must not stop the pipeline
-                log.error("processor %s failed with %s", processor.id, type(error).__name__)  # noqa: TRY400 - a traceback may quote telemetry
-                self._failed(batch, f"{processor.id}_failed")
+                if self._isolate and processor.pure and len(batch) > 1 and halvings:
+                    halvings -= 1
+                    waiting.extend(_halves(batch))
+                else:
+                    log.error("processor %s failed with %s", processor.id, type(error).__name__)  # noqa: TRY400 - a traceback may quote telemetry
+                    self._failed(batch, f"{processor.id}_failed")
         return _settle_empty(out)
+
+
+def _halves(batch: Batch) -> tuple[Batch, Batch]:
+    rows = np.flatnonzero(batch.mask) if batch.mask is not None else np.arange(batch.index.count)
+    first = np.zeros(batch.index.count, np.bool_)
+    first[rows[: len(rows) // 2]] = True
+    return batch.split(first)
 
 
 def _settle_empty(batches: list[Batch]) -> list[Batch]:

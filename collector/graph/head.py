@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from collector.ack import Ack, Outcome
+from collector.ack import Ack
 from collector.errors import StorageError
 from collector.graph.chain import Chain
 from collector.graph.merging import groups, merged
@@ -60,12 +60,19 @@ class Head:
     async def restore(self) -> None:
         """Give the processor the verdicts of earlier lives."""
         for blob in await self._partition.load_journal():
-            self.processor.restore(blob)
+            try:
+                self.processor.restore(blob)
+            except ValueError as error:
+                raise StorageError(
+                    f"partition {self._partition.name}: the decision journal is unreadable: {error}"
+                ) from error
 
     async def run(self) -> None:
         """Until cancelled. At the end of the log a short pause lets small records gather."""
         while True:
             await self._partition.wait(self.position)
+            while not self.processor.has_room():  # noqa: ASYNC110 - a poll while the backend is away
+                await asyncio.sleep(GATHER_S)
             await self.advance()
             if self.position >= self._partition.end:
                 await asyncio.sleep(GATHER_S)
@@ -88,9 +95,8 @@ class Head:
         self.processor.tick(group[0].time_ns)
         batch = merged(group, Ack.ignore())
         for shown in self._before.push(batch) if self._before.processors else (batch,):
-            self.processor.observe(shown, group[0].position, group[-1].time_ns)
-            shown.ack.resolve(Outcome.DELIVERED)
-        self._observed = group[0].position + 1
+            self.processor.observe(shown, group[0].position, group[-1].position + 1, group[-1].time_ns)
+        self._observed = group[-1].position + 1
 
     async def tick(self) -> None:
         """At the end of the log time passes by the partition's clock; while there is a backlog, by the records."""
@@ -129,6 +135,4 @@ class Head:
 
 def _not_shown(batch: Batch, reason: str) -> None:
     """A processor failed on the first reading: it will fail on the second too, and the tail dead-letters the record."""
-    del reason
-    if not batch.ack.resolved:
-        batch.ack.resolve(Outcome.RETRY)
+    del batch, reason

@@ -54,7 +54,7 @@ class Tail:
         self.limit = partition.committed
         self.watermark = Watermark(partition.committed)
         self._partition = partition
-        self._chain = Chain(processors, self._give_up)
+        self._chain = Chain(processors, self._give_up, isolate=True)
         self._outlet = outlet
         self._account = account
         self._dead_letter = dead_letter

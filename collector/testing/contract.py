@@ -175,7 +175,8 @@ def _spent() -> Ack:
 
 def _observe(processor: Lookahead, payloads: Sequence[bytes]) -> None:
     for at, payload in enumerate(payloads):
-        processor.observe(Batch(payload, _spent()), at, START_NS + at * _TICK_NS)
+        processor.tick(START_NS + at * _TICK_NS)
+        processor.observe(Batch(payload, _spent()), at, at + 1, START_NS + at * _TICK_NS)
     processor.decide_all()
     require(processor.boundary() >= len(payloads), "records are undecided after decide_all")
     processor.take_verdicts()

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 _STATES = ("not_sampled", "sampled")
 
+MAX_UNSETTLED = 2_000_000
+"""Verdicts beyond the decision cache that may wait for the tail, some 60 MiB of them, before the head stops."""
+
 
 class TailSampling(Lookahead):
     """See docs/components/tail_sampling.md.
@@ -98,12 +101,12 @@ class TailSampling(Lookahead):
 
     # -- the head
 
-    def observe(self, batch: Batch, position: int, now_ns: int) -> None:
+    def observe(self, batch: Batch, position: int, upto: int, now_ns: int) -> None:
         """See `Lookahead`."""
-        self._advance(now_ns)
-        self._next = position + 1
+        self._now_ns = max(self._now_ns, now_ns)
+        self._next = upto
         self._note_period(position, now_ns)
-        self._traces.begin(position, now_ns)
+        self._traces.begin(position, upto, now_ns)
         try:
             index = scan(batch.payload, self._policies.probes)
         except Malformed:
@@ -122,6 +125,10 @@ class TailSampling(Lookahead):
     def boundary(self) -> int:
         """See `Lookahead`."""
         return self._traces.boundary
+
+    def has_room(self) -> bool:
+        """See `Lookahead`: while a backend is away, verdicts that the tail still needs pile up."""
+        return len(self._verdicts) < self.journal_entries + MAX_UNSETTLED
 
     def shed(self, position: int) -> None:
         """See `Lookahead`."""
@@ -291,7 +298,7 @@ class TailSampling(Lookahead):
         chosen = _rows(batch, index)
         chosen[state != NO_VERDICT] = 0
         alone = self._new_table()
-        alone.begin(self._next, self._now_ns)
+        alone.begin(self._next, self._next + 1, self._now_ns)
         self._feed(alone, batch.payload, index, chosen)
         self._decide(alone.take_oldest(len(alone)), "unobserved")
 

@@ -55,8 +55,8 @@ class TraceTable:
         read_randomness: bool = False,
     ) -> None: ...
     def __len__(self) -> int: ...
-    def begin(self, position: int, now_ns: int) -> None:
-        """What `feed` gives next is the record at `position`, appended at `now_ns`."""
+    def begin(self, position: int, upto: int, now_ns: int) -> None:
+        """What `feed` gives next are the records from `position` to before `upto`, appended by `now_ns`."""
     def feed(
         self,
         payload: bytes,

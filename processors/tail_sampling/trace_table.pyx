@@ -62,7 +62,8 @@ cdef class TraceTable:
     cdef bint time_roots
     cdef bint read_randomness
     cdef int64_t seen_us           # stream time of the newest record
-    cdef uint64_t next_position
+    cdef uint64_t position         # of the records that are fed now: from here
+    cdef uint64_t next_position    # to before here
     cdef readonly uint64_t late_sampled
     cdef readonly uint64_t late_not_sampled
 
@@ -113,11 +114,12 @@ cdef class TraceTable:
             return self.next_position
         return self._position(<Trace *>arena_at(&self.open, self.open.front))
 
-    def begin(self, uint64_t position, int64_t now_ns):
+    def begin(self, uint64_t position, uint64_t upto, int64_t now_ns):
         cdef int64_t now_us = now_ns // 1000
         if now_us > self.seen_us:
             self.seen_us = now_us
-        self.next_position = position + 1
+        self.position = position
+        self.next_position = upto
         self.late_sampled = 0
         self.late_not_sampled = 0
         self.moved_count = 0
@@ -169,7 +171,7 @@ cdef class TraceTable:
                             if trace == NULL:
                                 break
                             sequence = self.open.back - 1
-                            trace.position = <uint32_t>(self.next_position - 1)
+                            trace.position = <uint32_t>self.position
                             trace.seen_us = <uint32_t>self.seen_us
                             if self.read_randomness and <uint64_t>offset[row] + length[row] <= size and length[row]:
                                 value = randomness_of_span(&payload[offset[row]], length[row])

@@ -113,12 +113,12 @@ class Coin(Lookahead):
         self.rng, self.flips = rng, flips
         self.open, self.verdicts, self.fresh, self.last, self.now = {}, {}, {}, 0, 0
 
-    def observe(self, batch, position, now_ns):
+    def observe(self, batch, position, upto, now_ns):
         for trace, _, error in decode(batch.payload):
             if trace not in self.verdicts:
                 first = self.open.setdefault(trace, [position, now_ns, False])
                 first[2] |= error
-        self.last = position + 1
+        self.last = upto
 
     def tick(self, now_ns):
         self.decide(now_ns)

@@ -173,7 +173,8 @@ class Rig:
     def observe(self, position):
         request, now = self.log[position]
         sizes = [span.ByteSize() for span, _ in flat(request)]
-        self.real.observe(Batch(request.SerializeToString(), Ack.ignore()), position, now)
+        self.real.tick(now)
+        self.real.observe(Batch(request.SerializeToString(), Ack.ignore()), position, position + 1, now)
         self.naive.observe(request, sizes, position, now)
 
     def append(self, request):

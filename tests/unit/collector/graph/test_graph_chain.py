@@ -1,6 +1,6 @@
 """Processors in a row: batches flow on, emptied ones are answered, a failing one hurts its batch alone."""
 
-from collector.ack import Ack, Outcome, leaked
+from collector.ack import Ack, Outcome
 from collector.batch import Batch
 from collector.component.base import BuildContext
 from collector.component.processor import Processor
@@ -97,4 +97,3 @@ def test_a_failing_processor_gives_its_batch_back_and_quotes_nothing(caplog):
     assert "RuntimeError" in caplog.text
     account.deliver(1)
     assert account.imbalance() == 0
-    assert leaked() == 0

@@ -13,6 +13,8 @@ from collector.graph.watermark import Watermark
     st.randoms(use_true_random=False),
 )
 def test_position_is_the_contiguous_prefix_of_settled_records(records, random):
+    order = list(range(len(records)))
+    random.shuffle(order)
     mark = Watermark(5)
     acks, position = [], 5
     for gap, outcome in records:
@@ -21,10 +23,8 @@ def test_position_is_the_contiguous_prefix_of_settled_records(records, random):
             position += gap
         acks.append((position, mark.begin(position), outcome))
         position += 1
-    order = list(acks)
-    random.shuffle(order)
     settled = set()
-    for number, ack, outcome in order:
+    for number, ack, outcome in (acks[each] for each in order):
         ack.resolve(outcome)
         if outcome is not Outcome.RETRY:
             settled.add(number)

@@ -9,6 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector.api import Account, Ack, Batch, BuildContext, Malformed, Signal
 from processors.tail_sampling import TailSampling, journal
+from processors.tail_sampling import processor as tail_processor
 
 S = 10**9
 ERRORS = {"name": "errors", "type": "status_code", "status_code": {"status_codes": ["ERROR"]}}
@@ -44,7 +45,8 @@ class Sampler:
         self.next = 0
 
     def observe(self, request, seconds):
-        self.it.observe(Batch(request.SerializeToString(), Ack.ignore()), self.next, int(seconds * S))
+        self.it.tick(int(seconds * S))
+        self.it.observe(Batch(request.SerializeToString(), Ack.ignore()), self.next, self.next + 1, int(seconds * S))
         self.next += 1
 
     def process(self, request):
@@ -207,7 +209,7 @@ def test_a_record_that_was_never_observed_is_decided_on_its_own():
 def test_a_record_that_is_not_otlp_stops_nobody_at_the_head_and_is_an_error_at_the_tail():
     sampler = Sampler()
     garbage = Batch(b"\xff\xff", Ack.ignore())
-    sampler.it.observe(garbage, 0, 0)
+    sampler.it.observe(garbage, 0, 1, 0)
     assert sampler.it.boundary() == 1
     with pytest.raises(Malformed):
         list(sampler.it.process(garbage))
@@ -254,7 +256,7 @@ def test_an_earlier_selection_is_respected_on_both_readings():
     sampler = Sampler()
     request = record((1, True), (1, False), (2, True))
     payload, mask = request.SerializeToString(), np.array([False, True, True])
-    sampler.it.observe(Batch(payload, Ack.ignore(), mask=mask), 0, 0)
+    sampler.it.observe(Batch(payload, Ack.ignore(), mask=mask), 0, 1, 0)
     assert sampler.it.explain(trace(1))["spans"] == 1
     sampler.it.tick(10 * S)
     (out,) = sampler.it.process(Batch(payload, Ack.ignore(), mask=mask))
@@ -315,8 +317,19 @@ def test_gauges_add_up_over_partitions():
     sampler = Sampler()
     other = TailSampling(sampler.it.config, sampler.context)
     for it in (sampler.it, other):
-        it.observe(Batch(record((1, False)).SerializeToString(), Ack.ignore()), 0, 0)
+        it.observe(Batch(record((1, False)).SerializeToString(), Ack.ignore()), 0, 1, 0)
     assert sampler.metric("open_traces") == 2
+
+
+def test_the_head_stops_while_too_many_verdicts_wait_for_the_tail_and_goes_on_when_it_moves(monkeypatch):
+    monkeypatch.setattr(tail_processor, "MAX_UNSETTLED", 3)
+    sampler = Sampler(decision_cache={"sampled_cache_size": 1, "non_sampled_cache_size": 1})
+    sampler.observe(record(*((number, False) for number in range(1, 7))), 0)
+    assert sampler.it.has_room()
+    sampler.it.tick(10 * S)
+    assert not sampler.it.has_room()
+    sampler.it.settled(1)
+    assert sampler.it.has_room()
 
 
 def test_it_takes_traces_alone_and_keeps_as_much_journal_as_cache():

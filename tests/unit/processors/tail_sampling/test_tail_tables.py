@@ -24,7 +24,7 @@ def feed(table, position, now_ns, hi, lo, **columns):
     def column(name, default, kind):
         return np.ascontiguousarray(columns.get(name, np.full(n, default)), dtype=kind)
 
-    table.begin(position, now_ns)
+    table.begin(position, position + 1, now_ns)
     return table.feed(
         columns.get("payload", b""), hi, lo, column("parent", 1, np.uint64), column("start", 5, np.uint64),
         column("end", 9, np.uint64), column("offset", 0, np.uint32), column("length", 10, np.uint32),
