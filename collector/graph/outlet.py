@@ -59,6 +59,7 @@ class Outlet:
     def __init__(self, account: Account, sinks: Sequence[Sink], *, from_log: bool) -> None:
         self._account = account
         self._sinks = tuple(sinks)
+        self._logs = sum(isinstance(sink, LogSink) for sink in sinks)
         self._from_log = from_log
         self._stopping = False
 
@@ -104,16 +105,23 @@ class Outlet:
             ack.resolve(Outcome.RETRY, "queue_full")
 
     def _emit_once(self, batch: Batch) -> None:
-        items, account = len(batch), self._account
-        logs = [sink for sink in self._sinks if isinstance(sink, LogSink)]
-        senders = iter(batch.ack.fork(len(logs))) if logs else iter(())
+        items, account, sender = len(batch), self._account, batch.ack
+        if len(self._sinks) == 1 and self._logs:
+            # The usual case, a request on its way to the log: one ack tells both the ledger and the sender.
+            def ended(outcome: Outcome, reason: str) -> None:
+                account.settle(items, outcome, reason)
+                sender.resolve(outcome, reason)
+
+            self._sinks[0].offer(batch.with_ack(Ack(ended)))
+            return
+        waits = iter(sender.fork(self._logs)) if self._logs else iter(())
         books = Ack(lambda outcome, reason: account.settle(items, outcome, reason)).fork(len(self._sinks))
         for sink, book in zip(self._sinks, books, strict=True):
-            ack = Ack.join([next(senders), book]) if isinstance(sink, LogSink) else book
+            ack = Ack.join([next(waits), book]) if isinstance(sink, LogSink) else book
             if not sink.offer(batch.with_ack(ack)):
                 ack.resolve(Outcome.RETRY, "queue_full")
-        if not logs:
-            batch.ack.resolve(Outcome.DELIVERED)
+        if not self._logs:
+            sender.resolve(Outcome.DELIVERED)
 
     def _has_room(self, size: int) -> bool:
         return all(sink.has_room(size) for sink in self._sinks)
