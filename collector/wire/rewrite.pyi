@@ -10,12 +10,16 @@ UNKNOWN_THRESHOLD: int
 
 def select(payload: bytes, index: SpanIndex, mask: NDArray[np.bool_]) -> bytes:
     """The request with only the spans where `mask` holds. Slices are copied; resources and scopes that are left without
-    spans disappear; everything else that they hold (schema URLs, unknown fields, repeated singular messages) stays."""
+    spans disappear; everything else that they hold (schema URLs, unknown fields, repeated singular messages) stays.
+
+    Here and below: `ValueError` when the arrays or the index don't fit the payload, `Malformed` when it isn't OTLP.
+    """
 
 def replace_spans(
     payload: bytes, index: SpanIndex, edits: Mapping[int, bytes], mask: NDArray[np.bool_] | None = None
 ) -> bytes:
-    """The request with the `Span` body of each row in `edits` replaced; with `mask`, only the rows where it holds."""
+    """The request with the `Span` body of each row in `edits` replaced; with `mask`, only the rows where it holds, as
+    `select` does it."""
 
 def sample(
     payload: bytes,
@@ -28,10 +32,11 @@ def sample(
     """`select`, and the sampling threshold of every kept span written to its tracestate (`ot=th:...`).
 
     `thresholds[row]` is the 56-bit rejection threshold T_d of the decision that kept the span, or `UNKNOWN_THRESHOLD`.
-    By the W3C/OpenTelemetry rules: an incoming th larger than T_d stays; else T_d is written (precision: trailing zero
-    digits cut, `0` for 100%); UNKNOWN erases th; `rv` and other `ot` sub-keys are preserved, other vendors' members
-    stay in order, `ot` moves to the front when it is written, and its value never exceeds 256 characters (then it is
-    left as it was); a tracestate that doesn't parse is left as it was.
+    By the W3C/OpenTelemetry rules: an incoming th as large as T_d or larger stays; else T_d is written (precision:
+    trailing zero digits cut, `0` for 100%); UNKNOWN erases th; a th that isn't 1 to 14 hex digits counts as none; `rv`
+    and other `ot` sub-keys are preserved, whatever they hold; other vendors' members stay in order, the 33rd pushed
+    out; `ot` moves to the front when it is written, and its value never exceeds 256 characters (then it is left as it
+    was); a tracestate that doesn't parse (W3C's grammar and limits, `ot` or `th` twice) is left as it was.
 
     `suffix[row] >= 0` appends `suffixes[suffix[row]]` (an encoded field of `Span`, such as one attribute) to the span.
     """

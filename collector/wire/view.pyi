@@ -8,7 +8,11 @@ from collector.wire.scan import SpanIndex
 AttributeValue = str | bool | int | float | bytes | list["AttributeValue"] | dict[str, "AttributeValue"] | None
 
 class Attributes(MutableMapping[str, AttributeValue]):
-    """Attributes as a mapping; the last of repeated keys wins, as in most backends."""
+    """Attributes as a mapping; the last of repeated keys wins, as in most backends. Only the key asked for is decoded.
+
+    Lists and dicts are copies: assign them back to change them. Setting raises `TypeError` and `ValueError` for what an
+    attribute can't hold: other types, integers beyond 64 bits, surrogates, values nested more than 32 deep.
+    """
 
     def __getitem__(self, key: str) -> AttributeValue: ...
     def __setitem__(self, key: str, value: AttributeValue) -> None: ...
@@ -17,10 +21,17 @@ class Attributes(MutableMapping[str, AttributeValue]):
     def __len__(self) -> int: ...
 
 class SpanView:
-    """One span, decoded field by field as it is asked for. Assignments are recorded; the payload stays as it is."""
+    """One span, decoded field by field as it is asked for. Assignments are recorded; the payload stays as it is.
 
-    row: int
-    changed: bool
+    Everything here raises `Malformed` where the payload isn't OTLP, which a receiver has excluded.
+    """
+
+    @property
+    def row(self) -> int:
+        """The span's row in the index."""
+    @property
+    def changed(self) -> bool:
+        """Whether anything was assigned or deleted."""
     name: str
     status_code: int
     status_message: str
@@ -46,4 +57,8 @@ class SpanView:
     def to_bytes(self) -> bytes:
         """The `Span` message with the recorded changes; fields that were not changed keep their very bytes."""
 
-def views(payload: bytes, index: SpanIndex, mask: NDArray[np.bool_] | None = None) -> list[SpanView]: ...
+def views(payload: bytes, index: SpanIndex, mask: NDArray[np.bool_] | None = None) -> list[SpanView]:
+    """A view of each row of `index`, in order; with `mask`, of the rows where it holds. They keep the payload alive.
+
+    Raises `ValueError` when index or mask don't fit the payload.
+    """
