@@ -105,11 +105,11 @@ class SinkProcess:
             self._process.stdout.close()
 
 
-def generate(row: Row, port: int, seconds: float, ledger: Path | None, seed: int) -> tuple[dict[str, Any], float]:
+def generate(row: Row, port: int, seconds: float, ledger: Path, seed: int) -> tuple[dict[str, Any], float]:
     """The generator's totals and its own CPU seconds."""
     command = [sys.executable, "-m", "bench.generator", "--json", "--endpoint", f"127.0.0.1:{port}"]
     command += ["--rate", str(row.rate), "--batch", str(row.batch), "--duration", f"{seconds}s", "--seed", str(seed)]
-    command += ["--ledger", str(ledger)] if ledger else []
+    command += ["--ledger", str(ledger)]
     with tempfile.TemporaryFile("w+") as out:
         process = subprocess.Popen(pinned(command, LOAD_CORE), stdout=out, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
@@ -121,6 +121,15 @@ def generate(row: Row, port: int, seconds: float, ledger: Path | None, seed: int
     except (IndexError, json.JSONDecodeError):
         raise RuntimeError(f"the generator failed: {text[-200:]}") from None
     return totals, usage.ru_utime + usage.ru_stime
+
+
+def _without(warm_file: Path, sink: SinkLedger) -> SinkLedger:
+    """What arrived, less stragglers of the warm-up."""
+    warm = SenderLedger.read(warm_file)
+    sent = warm.sent(Traffic(warm.shape))
+    known = span_key(trace_key(sent.high, sent.low), sent.span)
+    other = ~np.isin(span_key(trace_key(sink.high, sink.low), sink.span), known)
+    return SinkLedger(sink.high[other], sink.low[other], sink.span[other], sink.at[other])
 
 
 def _deliveries(row: Row, truth: Truth, sink: SinkLedger) -> tuple[float, float]:
@@ -177,7 +186,8 @@ def repeat(row: Row, peer: Peer, seconds: float, seed: int) -> Figures:
 
 def _measure(row: Row, program: Measured, sink: SinkProcess, place: Place, *, seconds: float, seed: int) -> Figures:
     warm = Row(row.workload, row.batch, row.rate or _WARM_RATE, row.wait)
-    generate(warm, place.listen, _WARM_SECONDS, None, seed + 1)
+    warm_file = place.directory / "warm.jsonl"
+    generate(warm, place.listen, _WARM_SECONDS, warm_file, seed + 1)
     quiet = row.wait + _QUIET
     sink.settle(quiet)
     sink.ask("reset")
@@ -190,7 +200,7 @@ def _measure(row: Row, program: Measured, sink: SinkProcess, place: Place, *, se
     stats = sink.stats()
     ledger = SenderLedger.read(sent_file)
     truth = Truth(ledger.sent(Traffic(ledger.shape)), everything=row.wait == 0)
-    arrived = SinkLedger.from_records(place.directory / "sink.ids")
+    arrived = _without(warm_file, SinkLedger.from_records(place.directory / "sink.ids"))
     report = compare(truth, arrived, confidence=_CONFIDENCE) if row.forwards else None
     half, most = _deliveries(row, truth, arrived)
     began = int(truth.sent.at.min()) / 1e9 if len(truth.sent) else last
