@@ -22,7 +22,17 @@ REQUESTS = {
     "logs": ExportLogsServiceRequest,
 }
 ID_SIZES = {"trace_id": 16, "span_id": 8, "parent_span_id": 8}
-TEXTS = ("", "a", "service.name", "ünïcödé", "😀", 'quote " and \\', "line\nfeed\ttab\r\0\x1f\x7f", "x" * 130, "\u2028/")
+TEXTS = (
+    "",
+    "a",
+    "service.name",
+    "ünïcödé",
+    "😀",
+    'quote " and \\',
+    "line\nfeed\ttab\r\0\x1f\x7f",
+    "x" * 130,
+    "\u2028/",
+)
 DOUBLES = (0.0, -0.0, 1.0, 1.5, -1e-7, 1e300, 5e-324, 0.1, math.nan, math.inf, -math.inf, 2.0**63)
 UNKNOWN = (
     b"\xb8\x3f\x05",  # field 1015, varint
