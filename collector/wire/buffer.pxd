@@ -29,6 +29,8 @@ cdef inline int reserve(Buffer* out, size_t more) noexcept nogil:
 
 
 cdef inline int put(Buffer* out, const void* bytes, size_t size) noexcept nogil:
+    if size == 0:
+        return 0                 # there may be no buffer yet, which memcpy must not see
     if reserve(out, size) < 0:
         return -1
     memcpy(out.data + out.used, bytes, size)

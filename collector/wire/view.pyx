@@ -84,7 +84,7 @@ cdef class RawAttributes:
             next_field(&at, self.end, &field)
             if field.number == self.number and field.wire == BYTES:
                 read_key_value(field.body, field.after, &entry)
-                if entry.key_size == size and memcmp(entry.key, wanted, size) == 0:
+                if entry.key_size == size and (size == 0 or memcmp(entry.key, wanted, size) == 0):
                     found = entry
                     start = field.body
                     end = field.after
