@@ -67,7 +67,8 @@ class Partition(ABC):
     async def read(self, position: int, max_bytes: int) -> Chunk:
         """Records from `position` on, at least one readable record or skipped damage when `position < end`.
 
-        Stops before `max_bytes` of payload are exceeded, but never gives fewer than one record.
+        Stops before `max_bytes` of payload are exceeded, but never gives fewer than one record. Raises `StorageError`
+        when the log can't be read now, which is no damage: it is read again later.
         """
 
     @abstractmethod

@@ -87,7 +87,12 @@ class Tail:
         await self._send()
         while self.position < self.limit:
             if not self._pending:
-                chunk = await self._partition.read(self.position, READ_BYTES)
+                try:
+                    chunk = await self._partition.read(self.position, READ_BYTES)
+                except StorageError as error:
+                    log.warning("partition %s: %s", self._partition.name, error)
+                    await asyncio.sleep(RETRY_PAUSE_S)
+                    continue
                 self._pending = deque(chunk.records)
                 self._after_pending = chunk.next
             await self._work_off()

@@ -205,7 +205,7 @@ class DiskLog(Partition):
             del self._waiters[future]
 
     async def read(self, position: int, max_bytes: int) -> Chunk:
-        """See `Partition`. Raises `StorageError` when the log is closed."""
+        """See `Partition`. Raises `StorageError` also when the log is closed."""
         if not self._open:
             raise StorageError("the log is closed")
         chunk = self._recent.read(position, max_bytes)
@@ -215,9 +215,12 @@ class DiskLog(Partition):
         segments = self._catalog.covering(position, stop)
         if not segments or position >= stop:
             return Chunk((), max(position, stop))
-        records, following = await self._loop.run_in_executor(
-            self._read_pool, self._reader.read, segments, max(position, segments[0].base), stop, max_bytes
-        )
+        try:
+            records, following = await self._loop.run_in_executor(
+                self._read_pool, self._reader.read, segments, max(position, segments[0].base), stop, max_bytes
+            )
+        except OSError as error:
+            raise StorageError(f"the log can't be read now: {error.strerror}") from None
         return Chunk(records, following)
 
     def _lost_in_thread(self, positions: Sequence[int]) -> None:

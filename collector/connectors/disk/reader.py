@@ -47,7 +47,8 @@ class SegmentReader:
     def read(self, segments: Sequence[Segment], position: int, stop: int, max_bytes: int) -> tuple[list[Record], int]:
         """Records from `position` to before `stop`, as `Partition.read`, and where to read on.
 
-        `segments` hold positions from the first one's base to `stop`, without a gap.
+        `segments` hold positions from the first one's base to `stop`, without a gap. Raises `OSError` when a file can't
+        be opened now (no descriptor is free, say); nothing is given up as lost then.
         """
         records: list[Record] = []
         room = max_bytes
@@ -96,6 +97,7 @@ class SegmentReader:
                     yield record
                     position = record.position + 1
             except (sqlite3.Error, DamagedError):
+                self._salvage(segment, end)  # where the file can't even be opened, SQLite may well read it later
                 segment.raw = True
         if position < end:
             yield from self._by_salvage(segment, position, end)

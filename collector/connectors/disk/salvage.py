@@ -94,6 +94,8 @@ class _Pages:
 class Salvage:
     """The rows of one damaged or unclean file. Owns descriptors until `close`. For one thread at a time.
 
+    Raises `OSError` where a file is there and can't be opened now: what it holds is not lost then.
+
     `claimed` has the (kind, number) of every row that was committed, as far as one can tell; `marks` every sound copy
     of a mark, old ones included, since marks are the only rows that are written over.
     """
@@ -102,7 +104,12 @@ class Salvage:
         self._magic = file.magic
         self._footer = footer_magic(file.magic)
         self._main = _open(file.path, 0, PAGE_SIZE)
-        self._wal = _open(file.wal, _WAL_HEADER, PAGE_SIZE + _FRAME_HEADER)
+        self._wal: _Pages | None = None
+        try:
+            self._wal = _open(file.wal, _WAL_HEADER, PAGE_SIZE + _FRAME_HEADER)
+        except OSError:
+            self.close()
+            raise
         self._committed_to = 0
         self._frames, self._stale_frames = self._index_frames()
         self._places: dict[tuple[int, int], _Place] = {}
@@ -231,7 +238,7 @@ class Salvage:
 def _open(path: Path, first: int, stride: int) -> _Pages | None:
     try:
         return _Pages(path, first, stride)
-    except OSError:
+    except FileNotFoundError:
         return None
 
 

@@ -1,6 +1,8 @@
 """A flipped, torn or missing byte anywhere: exactly the damaged records are lost and counted, all others are read."""
 
+import os
 import random
+import resource
 import shutil
 
 import pytest
@@ -179,3 +181,22 @@ async def test_another_format_is_refused(images, tmp_path):
     path.rename(path.with_name(path.name.replace(".v1.", ".v2.")))
     with pytest.raises(StorageError, match="format 2"):
         await Counted(tmp_path / "log")().start(None)
+
+
+async def test_a_file_that_cannot_be_opened_now_is_not_called_lost(tmp_path):
+    """A process out of descriptors must not mistake its own log for a destroyed one, and let go of it."""
+    log = Counted(tmp_path / "log", recent_bytes=0, segment_size=100_000)
+    sent = payloads(0, 12, 30_000)
+    async with life(log) as (connector, partition):
+        await append_one_by_one(connector, sent)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        next_free = os.dup(0)
+        os.close(next_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_free, hard))
+        try:
+            with pytest.raises(StorageError, match="Too many open files"):
+                await partition.read(0, 1 << 20)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert [record.payload for record in await read_all(partition)] == sent
+        assert log.lost() == 0
