@@ -101,7 +101,8 @@ class Lookahead(Processor):
         """Room is short: decide now, on what is known, every trace that began before `position`. Counted as early."""
 
     def has_room(self) -> bool:
-        """Whether more can be observed before the tail moves on. The head waits while it can't."""
+        """Whether more can be observed before the tail moves on. The head waits while it can't; should the tail in turn
+        wait for a decision, `shed` ends that."""
         return True
 
     @abstractmethod

@@ -78,8 +78,13 @@ class Head:
                 await asyncio.sleep(GATHER_S)
 
     async def advance(self) -> None:
-        """Observe what can be read now."""
-        chunk = await self._partition.read(self.position, READ_BYTES)
+        """Observe what can be read now; nothing, after a pause, when the log can't be read."""
+        try:
+            chunk = await self._partition.read(self.position, READ_BYTES)
+        except StorageError as error:
+            log.warning("partition %s: %s", self._partition.name, error)
+            await asyncio.sleep(RETRY_PAUSE_S)
+            return
         for group in groups(chunk.records):
             if self._counts is not None:
                 for record in group:

@@ -86,7 +86,7 @@ class PartitionRunner:
     async def tick(self) -> None:
         """About ten times a second."""
         if self.head is not None:
-            if self.partition.under_pressure():
+            if self.partition.under_pressure() or not self.head.processor.has_room():
                 self._shed(self.head)
             await self.head.tick()
         self.tail.tick(self.partition.now_ns())

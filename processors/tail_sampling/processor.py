@@ -82,6 +82,7 @@ class TailSampling(Lookahead):
             self._annotation = PolicyAnnotation([*self._policies.names, self._policies.name(OTHER_POLICY)])
         self._now_ns = 0
         self._next = 0
+        self._restored_until = 0
         self._tail = 0
         # The tail forgets copies one decision_wait after the other, by the records' time: these are the positions where
         # a new period begins. The tail's own time won't do: after a pause it works through a long time at once.
@@ -127,8 +128,11 @@ class TailSampling(Lookahead):
         return self._traces.boundary
 
     def has_room(self) -> bool:
-        """See `Lookahead`: while a backend is away, verdicts that the tail still needs pile up."""
-        return len(self._verdicts) < self.journal_entries + MAX_UNSETTLED
+        """See `Lookahead`: while a backend is away, verdicts that the tail still needs pile up.
+
+        Reading again what they were restored for adds none, and nothing can be settled before that.
+        """
+        return self._next < self._restored_until or len(self._verdicts) < self.journal_entries + MAX_UNSETTLED
 
     def shed(self, position: int) -> None:
         """See `Lookahead`."""
@@ -217,6 +221,7 @@ class TailSampling(Lookahead):
         Verdicts of another configuration stay valid; only the names of their policies are lost.
         """
         entries, version, needed_until = journal.decode(blob)
+        self._restored_until = max(self._restored_until, needed_until)
         policy = entries["policy"].astype(np.uint16)
         if version != self._policies.version:
             policy[:] = OTHER_POLICY

@@ -336,3 +336,21 @@ def test_it_takes_traces_alone_and_keeps_as_much_journal_as_cache():
     assert TailSampling.signals == frozenset({Signal.TRACES})
     cache = {"sampled_cache_size": 10, "non_sampled_cache_size": 20}
     assert Sampler(decision_cache=cache).it.journal_entries == 30
+
+
+def test_what_was_restored_leaves_room_to_read_it_again(monkeypatch):
+    """A restart while a backend is away: the verdicts that wait can only be settled by reading on."""
+    monkeypatch.setattr(tail_processor, "MAX_UNSETTLED", 10)
+    cache = {"sampled_cache_size": 5, "non_sampled_cache_size": 5}
+    first = Sampler(decision_cache=cache)
+    for number in range(25):
+        first.observe(record((number + 1, True)), 0)
+    first.it.decide_all()
+    assert not first.it.has_room()
+    second = Sampler(decision_cache=cache, blobs=[first.it.take_verdicts().blob])
+    for number in range(25):
+        assert second.it.has_room()
+        second.observe(record((number + 1, True)), 0)
+    assert not second.it.has_room()
+    second.it.settled(25)
+    assert second.it.has_room()
