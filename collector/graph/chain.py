@@ -9,6 +9,7 @@ import numpy as np
 
 from collector.ack import Outcome
 from collector.component.processor import Lookahead
+from collector.wire import Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -56,8 +57,8 @@ class Chain:
         for number, processor in enumerate(self.processors):
             try:
                 released = list(ask(processor))
-            except Exception:
-                log.exception("processor %s failed on its own time", processor.id)
+            except Exception as error:  # noqa: BLE001 - as in `_step`
+                log.error("processor %s failed on its own time with %s", processor.id, type(error).__name__)  # noqa: TRY400 - a traceback may quote telemetry
                 continue
             for batch in _settle_empty(released):
                 out.extend(self.push(batch, number + 1))
@@ -70,19 +71,26 @@ class Chain:
         while waiting:
             batch = waiting.pop()
             try:
-                out.extend(processor.process(batch))
+                out.extend(list(processor.process(batch)))  # all or nothing: a generator may raise after it gave some
             except Exception as error:  # noqa: BLE001 - whatever a custom processor raises must not stop the pipeline
-                if self._isolate and processor.pure and len(batch) > 1 and halvings:
+                halves = _halves(batch) if self._isolate and processor.pure and len(batch) > 1 and halvings else ()
+                if halves:
                     halvings -= 1
-                    waiting.extend(_halves(batch))
+                    waiting.extend(halves)
                 else:
                     log.error("processor %s failed with %s", processor.id, type(error).__name__)  # noqa: TRY400 - a traceback may quote telemetry
                     self._failed(batch, f"{processor.id}_failed")
         return _settle_empty(out)
 
 
-def _halves(batch: Batch) -> tuple[Batch, Batch]:
-    rows = np.flatnonzero(batch.mask) if batch.mask is not None else np.arange(batch.index.count)
+def _halves(batch: Batch) -> tuple[Batch, ...]:
+    """Nothing where the batch can't be divided: its payload is none that can be read, or its ack is spent."""
+    if batch.ack.resolved:
+        return ()
+    try:
+        rows = np.flatnonzero(batch.mask) if batch.mask is not None else np.arange(batch.index.count)
+    except Malformed:
+        return ()
     first = np.zeros(batch.index.count, np.bool_)
     first[rows[: len(rows) // 2]] = True
     return batch.split(first)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
     from collector.batch import Signal
     from collector.component.base import Extension
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collector.graph.intake import PipelineIntake
     from collector.graph.log_pipeline import LogPipeline
     from collector.graph.runner import PartitionRunner
+
+_Part = TypeVar("_Part")
 
 log = logging.getLogger("butterfly.graph")
 
@@ -45,31 +48,33 @@ class Parts:
     receivers: dict[str, tuple[Receiver, Mapping[Signal, PipelineIntake]]] = field(default_factory=dict)
 
 
+class _Starting(Protocol):
+    async def start(self) -> None: ...
+
+
 class Graph:
     """Owns tasks, timers and time. Nothing below it reads a clock."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self._ticker: asyncio.Task[None] | None = None
-        self._started: list[str] = []
+        self._started: list[object] = []
 
     async def start(self) -> None:
         """Exporters first, receivers last. When one can't start, what was started is stopped and the error raised."""
         parts = self.parts
         try:
-            for extension in parts.extensions.values():
-                await extension.start()
-            for queue in parts.queues.values():
-                await queue.start()
-            for runner in parts.memory.values():
-                await runner.start()
+            early: Iterable[_Starting] = (*parts.extensions.values(), *parts.queues.values(), *parts.memory.values())
+            for part in early:
+                await part.start()
+                self._started.append(part)
             for id_, connector in parts.connectors.items():
                 await connector.start(parts.listeners.get(id_))
-                self._started.append(id_)
+                self._started.append(connector)
             self._ticker = asyncio.get_running_loop().create_task(self._tick_for_ever())
-            for id_, (receiver, intakes) in parts.receivers.items():
+            for receiver, intakes in parts.receivers.values():
                 await receiver.start(intakes)
-                self._started.append(id_)
+                self._started.append(receiver)
         except BaseException:
             await self.stop()
             raise
@@ -77,20 +82,18 @@ class Graph:
     async def stop(self) -> None:
         """Receivers first: they answer what they took. What is undecided or undelivered stays in the logs."""
         parts, deadline = self.parts, monotonic() + STOP_WITHIN_S
-        receivers = [receiver.stop() for id_, (receiver, _) in parts.receivers.items() if id_ in self._started]
-        await self._all("receiver", receivers)
-        for pipeline in parts.direct.values():
-            pipeline.drain()
+        receivers = [receiver for receiver, _ in parts.receivers.values()]
+        await self._all("receiver", [each.stop() for each in self._running(receivers)])
+        self._each_direct(lambda pipeline: pipeline.drain())
         patience = max(0.5, (deadline - monotonic()) / 2)
-        await self._all("pipeline", [runner.stop(patience) for runner in parts.memory.values()])
-        connectors = [each.stop() for id_, each in parts.connectors.items() if id_ in self._started]
-        await self._all("connector", connectors)
+        await self._all("pipeline", [each.stop(patience) for each in self._running(parts.memory.values())])
+        await self._all("connector", [each.stop() for each in self._running(parts.connectors.values())])
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
         patience = max(0.5, deadline - monotonic())
-        await self._all("exporter", [queue.stop(patience) for queue in parts.queues.values()])
-        await self._all("extension", [extension.stop() for extension in parts.extensions.values()])
+        await self._all("exporter", [each.stop(patience) for each in self._running(parts.queues.values())])
+        await self._all("extension", [each.stop() for each in self._running(parts.extensions.values())])
 
     def runners(self) -> Iterator[tuple[str, PartitionRunner]]:
         """Every partition that is worked through now, with the ID of what feeds it."""
@@ -104,6 +107,16 @@ class Graph:
         reasons = [f"{id_}: {why}" for id_, each in self.parts.connectors.items() if (why := each.ready()) is not None]
         return reasons if self._ticker is not None else ["starting", *reasons]
 
+    def _running(self, parts: Iterable[_Part]) -> list[_Part]:
+        return [each for each in parts if each in self._started]
+
+    def _each_direct(self, act: Callable[[DirectPipeline], None]) -> None:
+        for pipeline in self.parts.direct.values():
+            try:
+                act(pipeline)
+            except Exception as error:  # noqa: BLE001 - a processor that breaks its contract must not stop the others
+                log.error("pipeline %s failed on its own time: %s", pipeline.id, type(error).__name__)  # noqa: TRY400 - a traceback may quote telemetry
+
     async def _all(self, kind: str, stops: list[Coroutine[None, None, None]]) -> None:
         for result in await asyncio.gather(*stops, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -113,10 +126,13 @@ class Graph:
         while True:
             await asyncio.sleep(TICK_S)
             now = monotonic_ns()
-            for pipeline in self.parts.direct.values():
-                pipeline.tick(now)
+            self._each_direct(partial(_tick, now))
             for _, runner in self.runners():
                 try:
                     await runner.tick()
                 except Exception:
                     log.exception("a pipeline failed on its own time")
+
+
+def _tick(now_ns: int, pipeline: DirectPipeline) -> None:
+    pipeline.tick(now_ns)

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from collector.ack import Ack
+from collector.ack import Ack, Outcome
 from collector.errors import StorageError
 from collector.graph.chain import Chain
 from collector.graph.merging import groups, merged
@@ -49,13 +49,13 @@ class Head:
         self.position = partition.committed
         self.processor = processor
         self._partition = partition
-        self._before = Chain(before, _not_shown)
+        self._before = Chain(before, _not_shown, isolate=True)
         self._account = account
         self._counts = observed
         self._allow = allow
         self._unsafe: deque[tuple[int, int, Verdicts | None]] = deque()
         self._publishing = asyncio.Lock()
-        self._observed = partition.committed
+        self._shown = 0
 
     async def restore(self) -> None:
         """Give the processor the verdicts of earlier lives."""
@@ -101,7 +101,8 @@ class Head:
         batch = merged(group, Ack.ignore())
         for shown in self._before.push(batch) if self._before.processors else (batch,):
             self.processor.observe(shown, group[0].position, group[-1].position + 1, group[-1].time_ns)
-        self._observed = group[-1].position + 1
+            shown.ack.resolve(Outcome.DELIVERED)
+            self._shown = group[-1].position + 1
 
     async def tick(self) -> None:
         """At the end of the log time passes by the partition's clock; while there is a backlog, by the records."""
@@ -112,7 +113,7 @@ class Head:
     async def publish(self) -> None:
         """Make the verdicts taken so far durable, then let the tail pass. A log that can't be written holds it back."""
         boundary = self.processor.boundary()
-        if boundary >= self._observed:  # nothing is open: up to what was read, lost positions included
+        if boundary >= self._shown:  # nothing is open: up to what was read, lost and filtered positions included
             boundary = self.position
         verdicts = self.processor.take_verdicts()
         if verdicts is None and self._unsafe:
@@ -139,5 +140,7 @@ class Head:
 
 
 def _not_shown(batch: Batch, reason: str) -> None:
-    """A processor failed on the first reading: it will fail on the second too, and the tail dead-letters the record."""
-    del batch, reason
+    """A processor failed on the first reading: it will fail on the second too, and the tail has a dead letter."""
+    del reason
+    if not batch.ack.resolved:
+        batch.ack.resolve(Outcome.REJECTED)

@@ -57,8 +57,3 @@ class LogPipeline:
         runner = self.runners.pop(partition, None)
         if runner is not None:
             await runner.stop(self._flush_patience_s)
-
-    async def tick(self) -> None:
-        """About ten times a second."""
-        for runner in list(self.runners.values()):
-            await runner.tick()

@@ -50,7 +50,8 @@ class Outlet:
     """Fan-out with the acknowledgement rule of DESIGN.md.
 
     Out of a log (`from_log`): a batch is answered when every sink has delivered or dead-lettered it. A sink that gives
-    it back is offered it again, alone, until the pipeline stops; then the answer is RETRY and the log still has it.
+    it back is offered it again, alone, until the pipeline stops; then the answer is RETRY and the log still has it. There
+    is no room for more until it was taken: memory would fill with what can't be delivered.
 
     From a receiver: a batch is answered when every durable connector has it on disk and every export queue has taken it
     over; the ledger waits for the real end. Without room it goes back to the sender.
@@ -62,10 +63,13 @@ class Outlet:
         self._logs = sum(isinstance(sink, LogSink) for sink in sinks)
         self._from_log = from_log
         self._stopping = False
+        self._given_back = 0
 
     async def room(self, size: int) -> None:
-        """Wait until every sink has room for `size` more bytes."""
-        while not self._has_room(size):
+        """Wait until every sink has room for `size` more bytes, and none has given back what it doesn't take."""
+        while self._given_back or not self._has_room(size):
+            if self._given_back:
+                await asyncio.sleep(RETRY_PAUSE_S)
             for sink in self._sinks:
                 await sink.room(size)
 
@@ -93,11 +97,13 @@ class Outlet:
         for sink, share in zip(self._sinks, Ack(ended).fork(len(self._sinks)), strict=True):
             self._offer(sink, batch, share)
 
-    def _offer(self, sink: Sink, batch: Batch, share: Ack) -> None:
+    def _offer(self, sink: Sink, batch: Batch, share: Ack, again: int = 0) -> None:
         def done(outcome: Outcome, reason: str) -> None:
             if outcome is Outcome.RETRY and not self._stopping:
-                asyncio.get_running_loop().call_later(RETRY_PAUSE_S, self._offer, sink, batch, share)
+                self._given_back += 1 - again
+                asyncio.get_running_loop().call_later(RETRY_PAUSE_S, self._offer, sink, batch, share, 1)
             else:
+                self._given_back -= again
                 share.resolve(outcome, reason)
 
         ack = Ack(done)

@@ -85,6 +85,7 @@ class PartitionRunner:
 
     async def tick(self) -> None:
         """About ten times a second."""
+        self.lag_seconds()  # so that it is measured from now, and not from the scrape before, which may be long ago
         if self.head is not None:
             if self.partition.under_pressure() or not self.head.processor.has_room():
                 self._shed(self.head)
@@ -119,12 +120,10 @@ class PartitionRunner:
 
     def lag_seconds(self) -> float:
         """How long the oldest unsettled record has been the oldest, and so at least waits; 0 when nothing waits."""
-        settled = self.tail.watermark.position
-        if settled >= self.partition.end:
-            return 0.0
-        if settled != self._oldest[0]:
-            self._oldest = (settled, monotonic())
-        return monotonic() - self._oldest[1]
+        settled, now = self.tail.watermark.position, monotonic()
+        if settled >= self.partition.end or settled != self._oldest[0]:
+            self._oldest = (settled, now)
+        return now - self._oldest[1]
 
     def _shed(self, head: Head) -> None:
         # Only where the tail waits for decisions: when it waits for a backend, deciding early would free nothing.

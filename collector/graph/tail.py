@@ -63,9 +63,9 @@ class Tail:
         self._processed = processed
         self._pending: deque[Record] = deque()
         self._unsent: deque[Batch] = deque()
+        self._refused: deque[tuple[Batch, str]] = deque()
         self._after_pending = self.position
         self._moved = asyncio.Event()
-        self._burials: set[asyncio.Task[None]] = set()
         self._committed = partition.committed
 
     def allow(self, limit: int) -> None:
@@ -98,9 +98,11 @@ class Tail:
             await self._work_off()
 
     def abandon(self) -> None:
-        """The pipeline stops: what was processed and not sent stays in the log."""
-        while self._unsent:
-            batch = self._unsent.popleft()
+        """The pipeline stops: what was processed and neither sent nor dead-lettered stays in the log."""
+        left = [*self._unsent, *(batch for batch, _ in self._refused)]
+        self._unsent.clear()
+        self._refused.clear()
+        for batch in left:
             self._account.give_back(len(batch), "stopped")
             batch.ack.resolve(Outcome.RETRY, "stopped")
 
@@ -142,9 +144,14 @@ class Tail:
             self._account.lose(lost, "damaged")
 
     async def _send(self) -> None:
-        while self._unsent:
-            await self._outlet.room(self._unsent[0].size)
-            self._outlet.emit(self._unsent.popleft())
+        """One after the other: while the dead letter or a backend takes nothing, nothing more is read."""
+        while self._refused or self._unsent:
+            if self._refused:
+                await self._bury(*self._refused[0])
+                self._refused.popleft()
+            else:
+                await self._outlet.room(self._unsent[0].size)
+                self._outlet.emit(self._unsent.popleft())
 
     def tick(self, now_ns: int) -> None:
         """About ten times a second: send what the processors release because time passed."""
@@ -186,11 +193,9 @@ class Tail:
 
     def _give_up(self, batch: Batch, reason: str) -> None:
         """A processor raised. It would raise on the same record for ever, so the record goes to the dead letter."""
-        if batch.ack.resolved:
-            return
-        task = asyncio.get_running_loop().create_task(self._bury(batch, reason))
-        self._burials.add(task)
-        task.add_done_callback(self._burials.discard)
+        if not batch.ack.resolved:
+            self._refused.append((batch, reason))
+            self._moved.set()
 
     async def _bury(self, batch: Batch, reason: str) -> None:
         while True:

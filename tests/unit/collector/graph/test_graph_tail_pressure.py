@@ -1,0 +1,138 @@
+"""While nothing takes what the tail has, the tail reads nothing more: memory doesn't fill with what can't go anywhere."""
+
+import asyncio
+import logging
+
+import pytest
+
+from collector.ack import Ack, Outcome
+from collector.batch import Batch
+from collector.component.base import BuildContext
+from collector.component.processor import Processor
+from collector.errors import StorageError
+from collector.graph import merging, outlet as outlet_module, tail as tail_module
+from collector.graph.memory_log import MemoryLog
+from collector.graph.outlet import LogSink, Outlet
+from collector.graph.runner import PartitionRunner
+from collector.options import Options
+from collector.telemetry.ledger import Account
+
+
+class Broken(Processor):
+    def process(self, batch):
+        raise RuntimeError
+
+
+class Letters:
+    def __init__(self):
+        self.full, self.asked, self.items = True, 0, 0
+
+    async def write(self, batch, _pipeline, _reason):
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.full:
+            raise StorageError("full")
+        self.items += len(batch)
+
+
+class RefusingLog:
+    """The log of another connector, out of room; it holds what it was asked and hasn't answered yet."""
+
+    def __init__(self):
+        self.full, self.waiting, self.items = True, [], 0
+
+    def append(self, batch):
+        self.waiting.append(batch)
+
+    def answer(self):
+        waiting, self.waiting = self.waiting, []
+        for batch in waiting:
+            self.items += 0 if self.full else len(batch)
+            batch.ack.resolve(Outcome.RETRY if self.full else Outcome.DELIVERED, "log_full" if self.full else "")
+
+
+class Watched(MemoryLog):
+    reads = 0
+
+    async def read(self, position, max_bytes):
+        self.reads += 1
+        return await super().read(position, 1)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(tail_module, "RETRY_PAUSE_S", 0)
+    monkeypatch.setattr(outlet_module, "RETRY_PAUSE_S", 0)
+    monkeypatch.setattr(merging, "MERGE_BYTES", 1)
+
+
+def full_log(account, records=50):
+    log = Watched("traces", 1 << 20, account)
+    account.accept(records)
+    for _ in range(records):
+        log.emit(Batch(b"span", Ack.ignore(), count=1))
+    return log
+
+
+def runner_of(log, account, processors, sink, letters=None):
+    outlet = Outlet(account, [sink], from_log=True)
+    return PartitionRunner(log, processors, outlet, account, letters, fatal=pytest.fail, books_accepted=False)
+
+
+async def settle():
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def test_a_dead_letter_that_takes_nothing_stops_the_tail():
+    account, letters = Account("traces"), Letters()
+    log = full_log(account)
+    broken = Broken(Options(), BuildContext("broken", logging.getLogger("test")))
+    runner = runner_of(log, account, [broken], LogSink(RefusingLog()), letters)
+    await runner.start()
+    await settle()
+    assert letters.asked > 10
+    assert log.reads <= 2
+    letters.full = False
+    await settle()
+    await settle()
+    await runner.stop(1)
+    assert (letters.items, account.held, runner.tail.watermark.position) == (50, 0, 50)
+
+
+async def test_what_waits_for_the_dead_letter_at_the_end_stays_in_the_log():
+    account, letters = Account("traces"), Letters()
+    log = full_log(account)
+    broken = Broken(Options(), BuildContext("broken", logging.getLogger("test")))
+    runner = runner_of(log, account, [broken], LogSink(RefusingLog()), letters)
+    await runner.start()
+    await settle()
+    await runner.stop(1)
+    assert runner.tail.watermark.outstanding == 0
+    assert log.committed == 0
+    assert account.returned["stopped"] == 1
+
+
+async def test_a_log_that_gives_batches_back_stops_the_tail():
+    account, other = Account("traces"), RefusingLog()
+    log = full_log(account)
+    runner = runner_of(log, account, [], LogSink(other))
+    await runner.start()
+    most = 0
+    for _ in range(40):
+        other.answer()
+        await settle()
+        most = max(most, len(other.waiting))
+        if log.reads == 50:
+            break
+    assert log.reads < 50 or most < 50
+    reads = log.reads
+    other.answer()
+    await settle()
+    assert log.reads == reads
+    other.full = False
+    while other.items < 50:
+        other.answer()
+        await settle()
+    await runner.stop(1)
+    assert (account.delivered, account.held, runner.tail.watermark.position) == (50, 0, 50)
