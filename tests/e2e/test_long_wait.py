@@ -10,6 +10,7 @@ from traffic import Sending
 def fill(tmp_path, wait_s, rate, senders=8, batch=200):
     config = quickstart(tmp_path, decision_wait=f"{wait_s}s", num_traces=4_000_000)
     config["connectors"]["disk"]["max_size"] = "20GiB"
+    config["exporters"]["file"].pop("rotation")  # every kept trace is wanted for the comparison
     with Gateway(config, tmp_path) as gateway:
         sending = Sending(
             gateway.grpc, rate=rate, duration=wait_s * 1.15, senders=senders, batch=batch, cycle=100_000, in_flight=8
