@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from collector.api import BuildContext, Exporter, Signal
 from exporters.otlp.options import OtlpOptions
-from exporters.otlp.over_grpc import GrpcSender
+from exporters.otlp.over_h2 import GrpcSender
 from exporters.otlp.over_http import HttpSender
 from exporters.otlp.reply import rejected_items
 from exporters.otlp.sender import DeniedError
