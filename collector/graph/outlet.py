@@ -50,8 +50,8 @@ class Outlet:
     """Fan-out with the acknowledgement rule of DESIGN.md.
 
     Out of a log (`from_log`): a batch is answered when every sink has delivered or dead-lettered it. A sink that gives
-    it back is offered it again, alone, until the pipeline stops; then the answer is RETRY and the log still has it. There
-    is no room for more until it was taken: memory would fill with what can't be delivered.
+    it back is offered it again, alone, until the pipeline stops; then the answer is RETRY and the log still has it.
+    Until it is taken there is no room for more: memory would fill with what can't be delivered.
 
     From a receiver: a batch is answered when every durable connector has it on disk and every export queue has taken it
     over; the ledger waits for the real end. Without room it goes back to the sender.

@@ -366,15 +366,18 @@ async def test_a_dead_letter_that_cannot_be_written_now_is_tried_again(payload, 
     assert len([r for r in caplog.records if "dead letter can't be written" in r.getMessage()]) == 3
 
 
-async def test_the_record_stays_in_the_log_while_the_dead_letter_is_full(payload, monkeypatch):
-    letters = FakeDeadLetter(refuse=1)
-    line, _ = await poisoned(payload, ids_of(payload)[0], pure=False, dead_letter=letters)
-    assert line.position == (1, 0)
+async def test_the_record_stays_in_the_log_while_the_dead_letter_is_full(payload):
+    processor = chokes(ids_of(payload)[0], pure=False)
+    line = Line(FakeLog(payload, traces_payload(5, 9), counts=40), processor, dead_letter=FakeDeadLetter(refuse=1))
+    line.tail.allow(2)
+    reading = asyncio.create_task(line.tail.run())
+    await turns()
+    assert line.position == (1, 0)  # and nothing more is processed meanwhile
     assert line.account.held == 40
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    line.tail.abandon()
     await line.tail.settle(0)
-    (burial,) = line.tail._burials
-    burial.cancel()
-    await asyncio.gather(burial, return_exceptions=True)
     assert line.tail.watermark.position == 0
     assert (dict(line.account.returned), line.account.held) == ({"stopped": 40}, 0)
     assert line.balanced()
