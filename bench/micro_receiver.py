@@ -1,8 +1,8 @@
 """What one OTLP request costs on the gRPC listener, with nothing behind it: `python -m bench.micro_receiver`.
 
 Requests per second and CPU-microseconds per request of the server's process, for a pipeline that answers at once and
-for one that needs `--commit-ms` (a durable connector's group commit), over several numbers of threads. The sender is a
-process of its own that keeps `--outstanding` requests open.
+for one that needs `--commit-ms` (a durable connector's group commit). The sender is a process of its own that keeps
+`--outstanding` requests open.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 import grpc
+import uvloop
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector.api import ANONYMOUS, BuildContext, Context, Outcome, Signal
@@ -120,10 +121,10 @@ def send(port: int, message: bytes, outstanding: int, stop: Event) -> None:
         channel.close()
 
 
-async def measure(threads: int, spans: int, commit: float, seconds: float, outstanding: int) -> str:
+async def measure(spans: int, commit: float, seconds: float, outstanding: int) -> str:
     """One row of the table."""
     intake = Commits(commit)
-    config = {"protocols": {"grpc": {"endpoint": "127.0.0.1:0", "threads": threads}}}
+    config = {"protocols": {"grpc": {"endpoint": "127.0.0.1:0"}}}
     context = BuildContext("otlp", logging.getLogger("bench"))
     receiver = OtlpReceiver(OtlpConfig.model_validate(config), context)
     await receiver.start({Signal.TRACES: intake})
@@ -143,23 +144,21 @@ async def measure(threads: int, spans: int, commit: float, seconds: float, outst
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     requests = last - first
     rate, cost = requests / (ended - began), cpu / max(requests, 1) * 1e6
-    return f"{threads:7} {spans:5} {commit * 1e3:9.1f} {rate:10,.0f} {cost:11.1f}"
+    return f"{spans:5} {commit * 1e3:9.1f} {rate:10,.0f} {cost:11.1f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, nargs="+", default=[4, 8, 16, 32])
     parser.add_argument("--spans", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--commit-ms", type=float, nargs="+", default=[0, 5])
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--outstanding", type=int, default=256)
     arguments = parser.parse_args()
-    print("threads spans commit_ms requests/s  CPU us/req")
+    print("spans commit_ms requests/s  CPU us/req")
     for commit in arguments.commit_ms:
         for spans in arguments.spans:
-            for threads in arguments.threads:
-                row = measure(threads, spans, commit / 1e3, arguments.seconds, arguments.outstanding)
-                print(asyncio.run(row), flush=True)
+            row = measure(spans, commit / 1e3, arguments.seconds, arguments.outstanding)
+            print(uvloop.run(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -68,9 +68,8 @@ class GrpcOptions(Options):
     max_recv_msg_size_mib: int = option(4, about="Largest request, decompressed, in MiB.", gt=0, le=512)
     max_concurrent_streams: int = option(100, about="Requests open at once on one connection.", gt=0)
     max_metadata_size: Size = option(16 << 10, about="Bytes of a request's headers.", ge=1024, le=1 << 20)
-    threads: int = option(32, about="Requests worked on or waiting for their acknowledgement at once.", gt=0, le=1024)
     max_requests: int = option(
-        2048, about="Requests in the house, waiting for a thread included; more are asked to come back.", gt=0
+        2048, about="Requests that wait for their message or their answer at once; more are asked to come back.", gt=0
     )
     read_timeout: Duration = option(seconds(10), about="Time for a request's message to arrive.", gt=0)
     keepalive: KeepaliveOptions = option(KeepaliveOptions(), about="Pings and connection age.")

@@ -1,34 +1,38 @@
-"""OTLP over gRPC, on grpcio's synchronous server: raw bytes in, raw bytes out, no generated stub.
+"""OTLP over gRPC, on grpcio's asyncio server: raw bytes in, raw bytes out, no generated stub.
 
-A thread reads the message, has it checked and handed over, and sleeps until the data is safe. The method is
-declared as client-streaming (on the wire that is the same as unary), because then the thread holds the RPC's
-context while it waits for the message, and `Readers` can cut off a sender that never sends one.
+Everything about a request happens on the event loop, where the pipelines live too: a sender who waits for a commit
+holds one suspended coroutine. The method is declared as client-streaming (on the wire that is the same as unary),
+because then the handler reads the message itself, and can refuse a sender that never sends one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import grpc
 
 from receivers.otlp import status
-from receivers.otlp.grpc_readers import Readers
+from receivers.otlp.grpc_aio import Server
+from receivers.otlp.grpc_waits import Waits
 from receivers.otlp.listen import Endpoint, bind
 from receivers.otlp.service import INTERNAL, LATE, RETRY_AFTER_NS
-from receivers.otlp.transport import Answer, Code, Kind, RefusedError, Transport
+from receivers.otlp.transport import INLINE, Answer, Code, Kind, RefusedError, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from receivers.otlp.config import GrpcOptions, TlsOptions
     from receivers.otlp.transport import Door
+
+    Task = asyncio.Task[object]
+    Context = grpc.aio.ServicerContext[bytes, bytes]
 
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
@@ -40,6 +44,7 @@ NOT_SERVED = Answer(Code.UNIMPLEMENTED, "not_served", "not served here")
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _DETAILS = "grpc-status-details-bin"
 _SWEEP_SECONDS = 0.05
+_EXPIRY_SECONDS = 0.25
 
 
 class GrpcTransport(Transport):
@@ -54,11 +59,9 @@ class GrpcTransport(Transport):
         self._doors = doors
         self._door = door
         self._ack_timeout = ack_timeout
-        self._readers = Readers(options.threads // 2, options.read_timeout / 1e9)
         self._port = 0
-        self._server: grpc.Server | None = None
-        self._pools: list[ThreadPoolExecutor] = []
-        self._sweeper: asyncio.Task[None] | None = None
+        self._server: Server | None = None
+        self._house: _House | None = None
 
     @property
     def port(self) -> int:
@@ -66,12 +69,9 @@ class GrpcTransport(Transport):
 
     async def start(self) -> None:
         options = self._options
-        pool = ThreadPoolExecutor(options.threads, thread_name_prefix="otlp-grpc")
-        refusals = ThreadPoolExecutor(1, thread_name_prefix="otlp-grpc-busy")
-        self._pools = [pool, refusals]
-        calls = {name: _Call(door, self._readers, self._ack_timeout) for name, door in self._doors.items()}
-        methods = _Methods(calls, self._door, options.max_requests, refusals)
-        self._server = grpc.server(pool, handlers=[methods], options=_server_options(options))
+        house = _House(options, self._ack_timeout)
+        methods = _Methods(self._doors, self._door, house)
+        server = Server(house.loop, methods, self._doors, _server_options(options))
         credentials = _credentials(options.tls) if options.tls else None
         endpoint = Endpoint.parse(options.endpoint)
         for sock in await asyncio.to_thread(bind, endpoint):
@@ -79,134 +79,171 @@ class GrpcTransport(Transport):
             address = _address(sock)
             self._port = sock.getsockname()[1]
             sock.close()
-            try:
-                if credentials is None:
-                    self._server.add_insecure_port(address)
-                else:
-                    self._server.add_secure_port(address, credentials)
-            except RuntimeError:
-                await self.stop(0)
-                raise OSError(f"can't listen on {endpoint.host}:{endpoint.port}: the port was taken") from None
-        self._server.start()
-        self._sweeper = asyncio.create_task(self._sweep())
+            if not server.listen(address, credentials):
+                await server.start()  # one that was never started keeps the ports that it has
+                await server.shutdown(None)
+                raise OSError(f"can't listen on {endpoint.host}:{endpoint.port}: the port was taken")
+        await server.start()
+        house.open()
+        self._server, self._house = server, house
 
     async def stop(self, grace: float) -> None:
         server, self._server = self._server, None
-        if server is None:
+        house, self._house = self._house, None
+        if server is None or house is None:
             return
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        self._readers.close()
-        stopped = server.stop(grace)
-        await asyncio.to_thread(stopped.wait)
-        for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
+        house.arrivals.close()
+        # Whoever isn't answered shortly before the end is asked to send again; gRPC would say CANCELLED.
+        expiry = house.loop.call_later(max(grace - _EXPIRY_SECONDS, 0), house.acks.close)
+        await server.shutdown(grace)
+        expiry.cancel()
+        house.close()
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            self._readers.sweep(time.monotonic())
+
+class _House:
+    """What all calls of a server share: how many there are, who waits, and threads for what is big."""
+
+    def __init__(self, options: GrpcOptions, ack_timeout: float) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.most = options.max_requests
+        self.inside = 0
+        self.arrivals = Waits[asyncio.Task[object]](
+            options.read_timeout / 1e9, asyncio.Task.cancel, max(options.max_requests // 2, 1)
+        )
+        self.acks = Waits[asyncio.Future[Answer]](ack_timeout, partial(_settle, answer=LATE))
+        self.threads = ThreadPoolExecutor(2, thread_name_prefix="otlp-grpc")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        """Begin to look after those who wait."""
+        now = time.perf_counter()
+        self.arrivals.sweep(now)
+        self.acks.sweep(now)
+        self._timer = self.loop.call_later(_SWEEP_SECONDS, self.open)
+
+    def close(self) -> None:
+        """Everybody has gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # not generic at run time
-    """Finds the handler of a call, on gRPC's own thread; bounds the calls that are in the house."""
+    """Finds the handler of a call, and refuses what its headers suffice to refuse."""
 
-    def __init__(self, calls: Mapping[str, _Call], door: Door, max_requests: int, refusals: ThreadPoolExecutor) -> None:
+    def __init__(self, doors: Mapping[str, Door], door: Door, house: _House) -> None:
         self._door = door
-        self._max = max_requests
-        self._inside = 0
-        self._lock = threading.Lock()
-        self._handlers = {name: _raw(self._counted(call)) for name, call in calls.items()}
+        self._house = house
+        self._served = {
+            name: (own, grpc.stream_unary_rpc_method_handler(_Call(own, house).serve)) for name, own in doors.items()
+        }
 
-        def refuse(_messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            door.record(GrpcTransport.name, BUSY, 0.0)
-            _abort(context, BUSY)
-
-        # grpcio runs a handler that has this attribute on that pool: refusals don't queue behind what they
-        # refuse.
-        refuse.experimental_thread_pool = refusals  # type: ignore[attr-defined]
-        self._refuse = _raw(refuse)
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:  # type: ignore[type-arg]
-        handler = self._handlers.get(handler_call_details.method)
-        if handler is None:
-            self._door.record(GrpcTransport.name, NOT_SERVED, 0.0)
-            return None
-        with self._lock:
-            if self._inside >= self._max:
-                return self._refuse
-            self._inside += 1
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:  # type: ignore[type-arg]
+        served = self._served.get(handler_call_details.method)
+        if served is None:
+            return _refusal(self._door, NOT_SERVED)
+        door, handler = served
+        if self._house.inside >= self._house.most:
+            return _refusal(door, BUSY)
+        try:
+            door.authorize(_authorization(handler_call_details))
+        except RefusedError as refused:
+            return _refusal(door, refused.answer)
         return handler
-
-    def _counted(self, call: _Call) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
-        def counted(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            try:
-                return call(messages, context)
-            finally:
-                with self._lock:
-                    self._inside -= 1
-
-        return counted
 
 
 class _Call:
     """One method: a request message in, a response message out, or an abort."""
 
-    def __init__(self, door: Door, readers: Readers, ack_timeout: float) -> None:
+    def __init__(self, door: Door, house: _House) -> None:
         self._door = door
-        self._readers = readers
-        self._ack_timeout = ack_timeout
+        self._house = house
 
-    def __call__(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+    async def serve(self, _messages: object, context: Context) -> bytes:
+        house = self._house
         began = time.perf_counter()
+        house.inside += 1
         try:
-            answer = self._answer(messages, context)
+            answer = await self._answer(context, began)
         except RefusedError as refused:
             answer = refused.answer
+        except asyncio.CancelledError:
+            # The sender has given up, or gone; what it sent stays handed over.
+            self._door.record(GrpcTransport.name, LATE, time.perf_counter() - began)
+            raise
         except Exception:  # noqa: BLE001 - grpcio would send the exception's text to the peer
             answer = INTERNAL
+        finally:
+            house.inside -= 1
         self._door.record(GrpcTransport.name, answer, time.perf_counter() - began)
         if answer.code is not Code.OK:
-            _abort(context, answer)
+            await _abort(context, answer)
         return status.response(answer)
 
-    def _answer(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Answer:
-        self._door.authorize(_authorization(context))
-        reader = self._readers.enter(context)
-        try:
-            payload = next(messages, None)
-        except grpc.RpcError:
-            payload = None
-        finally:
-            was_cut = self._readers.leave(reader)
-        if payload is None:
-            # gRPC has refused it as too large, or its sender went away: grpcio doesn't tell the two apart.
-            return SLOW if was_cut else UNREAD
-        permit = self._door.admit(len(payload))
-        answers: SimpleQueue[Answer] = SimpleQueue()
-        self._door.export(payload, Kind.PROTOBUF, permit, answers.put)
+    async def _answer(self, context: Context, began: float) -> Answer:
+        house, door = self._house, self._door
+        payload = await self._read(context, began)
+        if isinstance(payload, Answer):
+            return payload
+        permit = door.admit(len(payload))
+        waiting: asyncio.Future[Answer] = house.loop.create_future()
+        if len(payload) <= INLINE:
+            door.export(payload, Kind.PROTOBUF, permit, partial(_settle, waiting))
+        else:
+            submitted = house.threads.submit(door.export, payload, Kind.PROTOBUF, permit, _from_a_thread(waiting))
+            submitted.add_done_callback(lambda work: permit.release() if work.cancelled() else None)
         del payload  # the pipeline owns it now, and may let go of it before the answer comes
+        house.acks.enter(waiting, time.perf_counter())
         try:
-            return answers.get_nowait()
-        except Empty:
-            context.add_callback(lambda: answers.put(LATE))  # nobody listens any more: free the thread
+            return await waiting
+        finally:
+            house.acks.leave(waiting)
+
+    async def _read(self, context: Context, began: float) -> bytes | Answer:
+        arrivals = self._house.arrivals
+        task: Task = asyncio.current_task()  # type: ignore[assignment]  # grpcio runs every handler in one
+        arrivals.enter(task, began)
         try:
-            return answers.get(timeout=min(self._ack_timeout, context.time_remaining()))
-        except Empty:
-            return LATE
+            message: object = await context.read()
+        except asyncio.CancelledError:
+            message = None
+        if not arrivals.leave(task):
+            return SLOW
+        # gRPC has refused it as too large, or its sender went away: grpcio doesn't tell the two apart.
+        return message if isinstance(message, bytes) else UNREAD
 
 
-def _raw(behavior: Callable[[Iterator[bytes], grpc.ServicerContext], bytes]) -> grpc.RpcMethodHandler:  # type: ignore[type-arg]
-    return grpc.stream_unary_rpc_method_handler(behavior)
+def _refusal(door: Door, answer: Answer) -> grpc.RpcMethodHandler:  # type: ignore[type-arg]
+    door.record(GrpcTransport.name, answer, 0.0)
+
+    async def refuse(_messages: object, context: Context) -> bytes:
+        await _abort(context, answer)
+        return b""
+
+    return grpc.stream_unary_rpc_method_handler(refuse)
 
 
-def _abort(context: grpc.ServicerContext, answer: Answer) -> NoReturn:
-    context.set_trailing_metadata(((_DETAILS, status.status(answer)),))
-    context.abort(_CODES[answer.code], answer.message)
+async def _abort(context: Context, answer: Answer) -> None:
+    await context.abort(_CODES[answer.code], answer.message, ((_DETAILS, status.status(answer)),))
 
 
-def _authorization(context: grpc.ServicerContext) -> str | bytes | None:
-    for key, value in context.invocation_metadata():
+def _settle(waiting: asyncio.Future[Answer], answer: Answer) -> None:
+    if not waiting.done():
+        waiting.set_result(answer)
+
+
+def _from_a_thread(waiting: asyncio.Future[Answer]) -> Callable[[Answer], None]:
+    loop = waiting.get_loop()
+
+    def answered(answer: Answer) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(_settle, waiting, answer)
+
+    return answered
+
+
+def _authorization(details: grpc.HandlerCallDetails) -> str | bytes | None:
+    for key, value in details.invocation_metadata:
         if key == "authorization":
             return value
     return None

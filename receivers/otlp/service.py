@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collector.api import Malformed, Outcome, Overloaded, from_json, select, validate
-from receivers.otlp.transport import Answer, Code, Kind, RefusedError
+from receivers.otlp.transport import INLINE, Answer, Code, Kind, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,6 @@ INTERNAL = Answer(Code.INTERNAL, "internal", "internal error")
 LATE = Answer(Code.UNAVAILABLE, "late", "not confirmed in time; send again", RETRY_AFTER_NS)
 RETURNED = Answer(Code.UNAVAILABLE, "returned", "not taken; send again", RETRY_AFTER_NS)
 
-_BIG = 64 << 10
 _BIG_AT_ONCE = 2
 _BAD_IDS = "spans whose trace id is not 16 bytes, or span id not 8 bytes, or all zero were refused"
 _UNDELIVERABLE = "the backend refused spans for good; they are in the gateway's dead letter"
@@ -80,7 +79,7 @@ class TraceDoor:
         self._seconds = context.meter.histogram("butterfly_receiver_ack_seconds")
         self._counted: dict[tuple[str, str], tuple[Counter, Histogram]] = {}  # finding a child costs more
         # The index of a hostile request takes a hundred times its bytes, so only a few big ones exist at
-        # once.
+        # once. The event loop never waits for its turn: it exports none of those.
         self._big: AbstractContextManager[object] = threading.BoundedSemaphore(_BIG_AT_ONCE)
         self._small: AbstractContextManager[object] = nullcontext()
 
@@ -103,7 +102,7 @@ class TraceDoor:
 
     def export(self, payload: bytes, kind: Kind, permit: Permit, answer: Callable[[Answer], None]) -> None:
         try:
-            with self._big if len(payload) > _BIG else self._small:
+            with self._big if len(payload) > INLINE else self._small:
                 payload, count, bad_ids = self._check(payload, kind)
         except Malformed as error:
             permit.release()

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from collector.api import Permit
 
 
+INLINE = 256 << 10
+"""The most bytes that `Door.export` may be called with on the event loop's thread: well under a millisecond for real
+telemetry, a few for the worst.
+"""
+
+
 class Kind(Enum):
     """How a request's payload is written."""
 

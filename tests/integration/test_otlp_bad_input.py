@@ -338,7 +338,7 @@ async def test_a_million_empty_json_spans(caplog):
 
 
 async def test_http2_streams_that_never_send_their_message(caplog):
-    options = {"threads": 8, "read_timeout": "1s"}
+    options = {"max_requests": 32, "read_timeout": "1s"}
     async with attacked(caplog, grpc_options=options) as running:
 
         def attack():
@@ -353,6 +353,47 @@ async def test_http2_streams_that_never_send_their_message(caplog):
         await _settled(running, {"slow": 24})
         for sock in socks:
             sock.close()
+
+
+async def test_those_who_never_send_their_message_are_told_to_come_back(caplog):
+    async with attacked(caplog, grpc_options={"read_timeout": "200ms"}) as running:
+
+        def attack():
+            with connect(running.ports["grpc"]) as sock:
+                sock.sendall(headers(1))
+                return receive(sock, 0.6)
+
+        answer = await asyncio.to_thread(attack)
+        assert b"did not arrive in time" in answer
+        clean(answer)
+        assert running.refusals() == {"slow": 1}
+
+
+@pytest.mark.parametrize("path", ["/\xff\xfe" + SECRET, "\xc3", "", SECRET, "/" + SECRET + "/Export"])
+async def test_grpc_paths_that_are_not(caplog, path):
+    async with attacked(caplog) as running:
+
+        def attack():
+            with connect(running.ports["grpc"]) as sock:
+                sock.sendall(headers(1, path=path) + data(1, message(payload())))
+                return receive(sock, 0.4)
+
+        clean(await asyncio.to_thread(attack))
+        assert set(running.refusals()) <= {"not_served"}
+
+
+async def test_grpc_headers_that_are_not_text(caplog):
+    async with serving(auth={"bearer_tokens": ["right"]}) as running:
+
+        def attack():
+            with connect(running.ports["grpc"]) as sock:
+                extra = [("authorization", "Bearer \xff" + SECRET)]
+                sock.sendall(headers(1, extra) + data(1, message(payload())))
+                return receive(sock, 0.4)
+
+        clean(await asyncio.to_thread(attack))
+        assert running.refusals() == {"unauthenticated": 1}
+        assert SECRET not in caplog.text
 
 
 async def test_an_http2_flood_of_resets(caplog):

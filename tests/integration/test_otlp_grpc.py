@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otlp_harness import FakeIntake, channel, details, export, payload, request, serving
 
 from collector.api import Outcome
+from receivers.otlp.transport import INLINE
 
 
 def retry_seconds(error):
@@ -145,8 +146,8 @@ async def test_no_answer_in_time_asks_to_send_again():
         assert len(running.intake.taken) == 1
 
 
-async def test_a_sender_that_gives_up_frees_its_thread_and_its_data_stays_handed_over():
-    async with serving(FakeIntake(None), grpc_options={"threads": 2}) as running:
+async def test_a_sender_that_gives_up_leaves_its_data_handed_over():
+    async with serving(FakeIntake(None), grpc_options={"max_requests": 2}) as running:
 
         def give_up():
             return [export(running.ports["grpc"], payload(), timeout=0.1) for _ in range(6)]
@@ -158,10 +159,36 @@ async def test_a_sender_that_gives_up_frees_its_thread_and_its_data_stays_handed
         running.intake.outcome = Outcome.DELIVERED
         assert await asyncio.to_thread(export, running.ports["grpc"], payload()) == b""
         assert len(running.intake.taken) == 7
+        assert running.outcomes() == {("grpc", "late"): 6, ("grpc", "ok"): 1}
 
 
-async def test_more_requests_than_threads_all_get_their_answer():
-    async with serving(FakeIntake(delay=0.01), grpc_options={"threads": 2}) as running:
+async def test_a_big_request_is_checked_beside_the_loop():
+    async with serving() as running:
+        big = payload(20_000)
+        assert len(big) > INLINE
+        assert await asyncio.to_thread(export, running.ports["grpc"], big) == b""
+        assert running.intake.taken == [(big, 20_000)]
+        error = await asyncio.to_thread(export, running.ports["grpc"], big[:-3])
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert running.outcomes() == {("grpc", "ok"): 1, ("grpc", "malformed"): 1}
+
+
+async def test_a_stop_that_lasts_too_long_asks_to_send_again():
+    intake = FakeIntake(None)
+    async with serving(intake) as running:
+        sent = [asyncio.create_task(asyncio.to_thread(export, running.ports["grpc"], payload())) for _ in range(3)]
+        while len(intake.taken) < 3:
+            await asyncio.sleep(0.01)
+        began = time.monotonic()
+        await running.receiver.stop()
+        assert time.monotonic() - began < 5.5
+        for error in await asyncio.gather(*sent):
+            assert retry_seconds(error) == 1.0
+        assert running.refusals() == {"late": 3}
+
+
+async def test_many_requests_at_once_all_get_their_answer():
+    async with serving(FakeIntake(delay=0.01)) as running:
 
         def burst():
             with channel(running.ports["grpc"]) as connection:
@@ -175,7 +202,7 @@ async def test_more_requests_than_threads_all_get_their_answer():
 
 async def test_more_requests_than_the_house_holds_are_asked_to_come_back():
     intake = FakeIntake(None)
-    async with serving(intake, grpc_options={"threads": 2, "max_requests": 4}, ack_timeout="500ms") as running:
+    async with serving(intake, grpc_options={"max_requests": 4}, ack_timeout="500ms") as running:
 
         def burst():
             with channel(running.ports["grpc"]) as connection:

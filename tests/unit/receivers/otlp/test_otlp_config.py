@@ -44,7 +44,7 @@ def test_the_collectors_names_are_understood():
     [
         {},
         {"protocols": {"grpc": {"endpoint": ":4317"}}},
-        {"protocols": {"grpc": {"threads": 0}}},
+        {"protocols": {"grpc": {"max_requests": 0}}},
         {"protocols": {"http": {"traces_url_path": "v1/traces"}}},
         {"protocols": {"http": {"traces_url_path": "/a\r\nb"}}},
         {"protocols": {"thrift": None}},
