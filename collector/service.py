@@ -25,19 +25,31 @@ if TYPE_CHECKING:
 log = logging.getLogger("butterfly.service")
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Service:
     """Runs `config` until SIGTERM, SIGINT or `stop()`; SIGHUP swaps in what `reload()` returns.
 
     A reload checks the new file first and keeps the running configuration when it is wrong. The swap is a graceful stop
-    and a start in the same process: undecided traces wait in the log, and senders are told to come back.
+    and a start in the same process: undecided traces wait in the log, and senders are told to come back. `on_stop` is
+    called when a stop is asked for, by a signal or by a pipeline that died.
     """
 
-    def __init__(self, config: GatewayConfig, reload: Callable[[], GatewayConfig] | None = None) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        reload: Callable[[], GatewayConfig] | None = None,
+        *,
+        on_stop: Callable[[], None] = _nothing,
+    ) -> None:
         self.config = config
         self.ledger = Ledger()
         self.meter = Meter()
         self.graph: Graph | None = None
         self._reload = reload
+        self._on_stop = on_stop
         self._wake = asyncio.Event()
         self._stopping = False
         self._reloading = False
@@ -62,7 +74,9 @@ class Service:
 
     def stop(self) -> None:
         """Ask for a graceful stop."""
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            self._on_stop()
         self._wake.set()
 
     async def _run_once(self, admin: AdminServer) -> None:
@@ -73,12 +87,10 @@ class Service:
         self.meter.registry.register(exposition)
         admin.graph = self.graph = graph
         log.info("ready: %s", ", ".join(self.config.pipelines))
-        while not self._stopping and not self._reloading:
+        # A reload that was asked for while the graph started or stopped reads the file now, which may be newer still.
+        while not self._stopping and not self._swapped():
             await self._wake.wait()
             self._wake.clear()
-            if self._reloading and not self._swap():
-                self._reloading = False
-        self._reloading = False
         admin.graph = self.graph = None
         log.info("stopping")
         await graph.stop()
@@ -86,14 +98,15 @@ class Service:
 
     async def _start(self) -> Graph | None:
         """The graph of the current configuration, started; None where a reloaded one can't and the old one is next."""
-        self.config.service.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            self.config.service.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             graph = Graph(Builder(self.config, self._surroundings()).build())
             await graph.start()
-        except (ButterflyError, OSError) as error:
+        except Exception as error:
             if self._previous is None:
                 raise
-            log.error("the new configuration can't start, back to the one before:\n%s", error)  # noqa: TRY400 - the message says it all
+            why = error if isinstance(error, (ButterflyError, OSError)) else type(error).__name__
+            log.error("the new configuration can't start, back to the one before:\n%s", why)  # noqa: TRY400 - the message says it all
             self.config, self._previous = self._previous, None
             return None
         self._previous = None
@@ -121,9 +134,10 @@ class Service:
         self._reloading = True
         self._wake.set()
 
-    def _swap(self) -> bool:
-        """Whether there is a new configuration to start."""
-        if self._reload is None:
+    def _swapped(self) -> bool:
+        """Whether a reload was asked for and there is a new configuration to start."""
+        asked, self._reloading = self._reloading, False
+        if not asked or self._reload is None:
             return False
         try:
             self._previous, self.config = self.config, self._reload()

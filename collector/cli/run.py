@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 
 DEMO_RATE = 2000
 DEMO_SECONDS = 24 * 3600
+END_WITHIN_S = 8.8
+"""From the signal to the end of the process; a stop plans with less (`collector.graph.graph.STOP_WITHIN_S`)."""
+
+log = logging.getLogger("butterfly.service")
 
 
 @click.command()
@@ -70,13 +77,25 @@ def run(path: Path, pipelines: str, screen: bool | None, demo: bool) -> None:
 
 
 async def _serve(config: GatewayConfig, read: Callable[[], GatewayConfig], console: Console | None, title: str) -> int:
-    service = Service(config, read)
+    service = Service(config, read, on_stop=_end_in_time)
     screen = asyncio.get_running_loop().create_task(Screen(service, console, title).run())
     try:
         return await service.run()
     finally:
         screen.cancel()
         await asyncio.gather(screen, return_exceptions=True)
+
+
+def _end_in_time() -> None:
+    """A disk that hangs must not keep the process: what a stop leaves unfinished is safe from a crash, too."""
+    watchdog = threading.Timer(END_WITHIN_S, _end)
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def _end() -> None:
+    log.critical("the stop takes too long: ending now, what is unfinished stays in the logs")
+    os._exit(1)
 
 
 @contextmanager
