@@ -31,12 +31,15 @@ async def read(
 ) -> bytes:
     """The body as it came over the wire, `limit` bytes at the most; `granted` are admitted already.
 
-    Raises `RefusedError`; the permit is then released.
+    A sender that asks whether to go on is told so. Raises `RefusedError`; the permit is released whatever is raised.
     """
     chunks: list[bytes] = []
     total = 0
     try:
         async with asyncio.timeout(seconds):
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0
             while total <= limit and (chunk := await request.content.readany()):
                 total += len(chunk)
                 chunks.append(chunk)
@@ -50,7 +53,9 @@ async def read(
     except (aiohttp.ClientError, aiohttp.web.RequestPayloadError, HttpProcessingError, ConnectionError):
         permit.release()
         raise RefusedError(UNREAD) from None
-    except asyncio.CancelledError:
+    except RefusedError:
+        raise  # by `grow`, which has released it
+    except BaseException:
         permit.release()
         raise
     if total > limit:
@@ -62,7 +67,7 @@ async def read(
 def decompress(encoding: str, body: bytes, door: Door, permit: Permit, limit: int) -> bytes:
     """The plain body. Any thread; takes time in proportion to `limit` at the most.
 
-    Raises `RefusedError`; the permit is then released.
+    Raises `RefusedError`; the permit is released whatever is raised.
     """
     pieces: list[bytes] = []
     total = 0
@@ -71,8 +76,7 @@ def decompress(encoding: str, body: bytes, door: Door, permit: Permit, limit: in
         for piece in steps(encoding, body):
             total += len(piece)
             if total > limit:
-                permit.release()
-                raise RefusedError(TOO_LARGE)
+                break
             if total > granted:
                 door.grow(permit, total - granted)
                 granted = total
@@ -80,4 +84,12 @@ def decompress(encoding: str, body: bytes, door: Door, permit: Permit, limit: in
     except DamagedError as damage:
         permit.release()
         raise RefusedError(Answer(Code.INVALID_ARGUMENT, "malformed", str(damage))) from None
+    except RefusedError:
+        raise
+    except BaseException:
+        permit.release()
+        raise
+    if total > limit:
+        permit.release()
+        raise RefusedError(TOO_LARGE)
     return b"".join(pieces)

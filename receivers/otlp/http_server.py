@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from collector.api import HttpConnections
 from receivers.otlp import http_body, status
 from receivers.otlp.cors import Cors
 from receivers.otlp.decompress import ENCODINGS
-from receivers.otlp.http_connection import Connections
 from receivers.otlp.listen import Endpoint, bind
 from receivers.otlp.service import INTERNAL, LATE
 from receivers.otlp.transport import Answer, Code, Kind, RefusedError, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from logging import Logger
 
     from collector.api import Permit
@@ -73,6 +73,7 @@ class HttpTransport(Transport):
         self._read_timeout = options.read_timeout / 1e9
         self._port = 0
         self._waiting: set[asyncio.Future[Answer]] = set()
+        self._reading: set[asyncio.Task[object]] = set()
         self._runner: web.ServerRunner | None = None
         self._pool: ThreadPoolExecutor | None = None
 
@@ -86,7 +87,7 @@ class HttpTransport(Transport):
         sockets = await asyncio.to_thread(bind, Endpoint.parse(options.endpoint))
         self._port = sockets[0].getsockname()[1]
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="otlp-http")
-        server = Connections(
+        server = HttpConnections(
             self._handle,
             refuse=self._refuse,
             most=options.max_connections,
@@ -116,6 +117,19 @@ class HttpTransport(Transport):
     def _expire(self) -> None:
         for waiting in self._waiting:
             _settle(waiting, LATE)
+        for reading in self._reading:
+            reading.cancel()
+
+    @contextlib.contextmanager
+    def _while_reading(self) -> Iterator[None]:
+        """Lets `_expire` cut off a sender that takes its time."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - aiohttp runs every handler in one
+        self._reading.add(task)
+        try:
+            yield
+        finally:
+            self._reading.discard(task)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         began = time.perf_counter()
@@ -153,10 +167,8 @@ class HttpTransport(Transport):
             return http_body.TOO_LARGE
         granted = min(limit, http_body.FIRST_GRANT) if length is None else length
         permit = door.admit(granted)
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-        body = await http_body.read(request, door, permit, granted=granted, limit=limit, seconds=self._read_timeout)
+        with self._while_reading():
+            body = await http_body.read(request, door, permit, granted=granted, limit=limit, seconds=self._read_timeout)
         return await self._export(body, encoding, kind, door, permit)
 
     async def _export(self, body: bytes, encoding: str, kind: Kind, door: Door, permit: Permit) -> Answer:
@@ -178,6 +190,8 @@ class HttpTransport(Transport):
                     body = http_body.decompress(encoding, body, door, permit, limit)
             except RefusedError as refused:
                 answered(refused.answer)
+            except Exception:  # noqa: BLE001 - in a thread nobody else would answer
+                answered(INTERNAL)
             else:
                 door.export(body, kind, permit, answered)
 

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import socket
 import time
 import zlib
 
@@ -15,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from otlp_harness import FakeIntake, payload, post, raw, request, serving
+from otlp_harness import FakeIntake, abort, payload, post, raw, request, serving
 
 from collector.api import Outcome
 
@@ -274,3 +275,44 @@ async def test_a_long_wait_for_an_answer_is_not_taken_for_slow_headers():
         got = await asyncio.to_thread(raw, running.ports["http"], *pieces, pause=0.02)
         assert got.startswith(b"HTTP/1.1 200 OK\r\n")
         assert len(running.intake.taken) == 1
+
+
+HEAD = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 1000000\r\n"
+
+
+async def test_whoever_asks_to_go_on_and_vanishes_gives_the_room_back():
+    async with serving() as running:
+        senders = [socket.create_connection(("127.0.0.1", running.ports["http"])) for _ in range(10)]
+        await asyncio.sleep(0.1)
+        for sock in senders:
+            sock.sendall(HEAD + b"Expect: 100-continue\r\n\r\n")
+            abort(sock)
+        while not running.intake.asked:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert len(running.intake.asked) == 10
+        assert (running.intake.open, running.intake.granted) == (0, 0)
+
+
+async def test_stop_does_not_wait_for_a_body_that_never_ends(monkeypatch):
+    monkeypatch.setattr("receivers.otlp.receiver.GRACE_SECONDS", 0.2)
+    async with serving() as running:
+        with socket.create_connection(("127.0.0.1", running.ports["http"])) as sock:
+            sock.sendall(HEAD + b"\r\nab")
+            while not running.intake.asked:
+                await asyncio.sleep(0.01)
+            began = time.monotonic()
+            await running.receiver.stop()
+            assert time.monotonic() - began < 2
+
+
+async def test_a_decoder_that_breaks_is_answered_and_gives_the_room_back(monkeypatch):
+    def breaks(_encoding, _body):
+        raise MemoryError
+
+    monkeypatch.setattr("receivers.otlp.http_body.steps", breaks)
+    async with serving() as running:
+        for size in (10, 100_000):  # on the loop, and in a thread
+            headers = {"Content-Encoding": "gzip"}
+            assert (await asyncio.to_thread(post, running.ports["http"], b"x" * size, headers=headers))[0] == 500
+        assert running.intake.open == 0
