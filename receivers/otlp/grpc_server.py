@@ -45,6 +45,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _DETAILS = "grpc-status-details-bin"
 _SWEEP_SECONDS = 0.05
 _EXPIRY_SECONDS = 0.25
+_NO_LIMIT = 2**31 - 1
 
 
 class GrpcTransport(Transport):
@@ -261,6 +262,10 @@ def _server_options(options: GrpcOptions) -> list[tuple[str, int]]:
     result = [
         ("grpc.so_reuseport", 0),  # a port that is in use is an error, not a partner
         ("grpc.max_receive_message_length", max_message),
+        # Requests that arrive while the loop is busy stay with gRPC: `max_requests` refuses them in words, and counts
+        # them, where gRPC would reset them from a thousand on. Connections and their streams bound how many there are.
+        ("grpc.server.max_pending_requests", _NO_LIMIT),
+        ("grpc.server.max_pending_requests_hard_limit", _NO_LIMIT),
         ("grpc.max_concurrent_streams", options.max_concurrent_streams),
         ("grpc.max_metadata_size", options.max_metadata_size),
         ("grpc.absolute_max_metadata_size", options.max_metadata_size),

@@ -1,6 +1,7 @@
 """The gRPC listener, with real clients."""
 
 import asyncio
+import threading
 import time
 
 import grpc
@@ -15,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otlp_harness import FakeIntake, channel, details, export, payload, request, serving
 
 from collector.api import Outcome
+from receivers.otlp.grpc_server import TRACES
 from receivers.otlp.transport import INLINE
 
 
@@ -214,6 +216,29 @@ async def test_more_requests_than_the_house_holds_are_asked_to_come_back():
         errors = await asyncio.to_thread(burst)
         assert all(retry_seconds(error) == 1.0 for error in errors)
         assert running.refusals() == {"overloaded": 6, "late": 4}
+
+
+async def test_what_arrives_while_the_loop_is_busy_is_answered_by_us():
+    async with serving(grpc_options={"max_requests": 100}) as running:
+        connections = [channel(running.ports["grpc"], ("grpc.primary_user_agent", str(n))) for n in range(40)]
+        began = threading.Event()
+
+        def burst():
+            for connection in connections:
+                grpc.channel_ready_future(connection).result(5)
+            began.set()
+            futures = [each.unary_unary(TRACES).future(payload(), timeout=20) for each in connections * 90]
+            return [future.exception() for future in futures]
+
+        sent = asyncio.create_task(asyncio.to_thread(burst))
+        while not began.is_set():
+            await asyncio.sleep(0.01)
+        time.sleep(1)  # noqa: ASYNC251 - the loop is busy
+        errors = [error for error in await sent if error is not None]
+        assert {error.code() for error in errors} <= {grpc.StatusCode.UNAVAILABLE}
+        assert sum(running.outcomes().values()) == 3600
+        for connection in connections:
+            connection.close()
 
 
 async def test_stop_answers_what_was_taken_and_takes_nothing_new():
