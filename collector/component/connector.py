@@ -83,7 +83,7 @@ class Partition(ABC):
         """Make `count` verdicts durable; `head` is the position up to which records were observed when they were made.
 
         Older blobs may be dropped when their `head` is not after the committed position and at least `keep` newer
-        verdicts remain. Raises as `commit`.
+        verdicts remain, or fewer where the log is small. Raises as `commit`.
         """
 
     @abstractmethod

@@ -34,6 +34,8 @@ _UNCOPIED = 2
 _MAX_PAYLOAD = 512 << 20
 """SQLite's limit for a value is a billion bytes."""
 _PRESSURE = 0.85
+_JOURNAL_SHARE = 8
+"""The part of `max_size` that old verdicts may take: they count, and a log full of them would stay full."""
 
 
 class DiskLog(Partition):
@@ -87,8 +89,9 @@ class DiskLog(Partition):
     async def open(self) -> None:
         """Recover what earlier lives left. Raises `StorageError`, `OSError`."""
         try:
+            room = self._config.max_size // _JOURNAL_SHARE
             found = await self._loop.run_in_executor(
-                self._state_pool, recovery.recover, self._directory, self._config.synchronous, self._wall_ns
+                self._state_pool, recovery.recover, self._directory, self._config.synchronous, room, self._wall_ns
             )
         except sqlite3.Error:
             self._shut_down()

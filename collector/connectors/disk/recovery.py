@@ -43,8 +43,8 @@ class Recovered:
     notes: list[str]
 
 
-def recover(directory: Path, synchronous: Synchronous, wall_ns: Callable[[], int]) -> Recovered:
-    """Put the log together. Raises `OSError`, `sqlite3.Error`, `StorageError`; then nothing was lost by trying."""
+def recover(directory: Path, synchronous: Synchronous, room: int, wall_ns: Callable[[], int]) -> Recovered:
+    """Put the log together; `room` as for `StateFile.begin`. Raises `OSError`, `sqlite3.Error`, `StorageError`; then nothing was lost by trying."""
     found = states.recover(directory)
     losses: list[Loss] = []
     notes: list[str] = []
@@ -71,7 +71,7 @@ def recover(directory: Path, synchronous: Synchronous, wall_ns: Callable[[], int
         committed = first
     mark = replace(found.mark, committed=committed, end=end, time_ns=time_ns)
     files.release(directory)
-    state = states.StateFile.begin(directory, replace(found, mark=mark), synchronous)
+    state = states.StateFile.begin(directory, replace(found, mark=mark), synchronous, room)
     state.commit(committed, end, time_ns)
     files.reserve(directory)
     return Recovered(state, segments, committed, end, time_ns, losses, notes)

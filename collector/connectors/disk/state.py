@@ -29,6 +29,7 @@ _FIRST_SEQUENCE = 16
 """Row numbers below are for marks."""
 _CACHE = 1 << 20
 _CHECKPOINT_PAGES = 1000
+_FEWEST_CHECKPOINT_PAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,22 +160,26 @@ def _salvaged(file: LogFile) -> list[Row]:
 class StateFile:
     """The state of this life. Every method that writes raises `sqlite3.Error`; what was there before then still is."""
 
-    def __init__(self, file: LogFile, connection: sqlite3.Connection, mark: Mark, blobs: Iterable[Blob]) -> None:
+    def __init__(
+        self, file: LogFile, connection: sqlite3.Connection, mark: Mark, blobs: Iterable[Blob], room: int
+    ) -> None:
         self._file = file
         self._connection = connection
         self._mark = mark
-        self._kept = deque((blob.sequence, blob.head, blob.count) for blob in blobs)
-        self._verdicts = sum(count for _, _, count in self._kept)
+        self._room = room
+        self._kept = deque((blob.sequence, blob.head, blob.count, len(blob.body)) for blob in blobs)
+        self._verdicts = sum(count for _, _, count, _ in self._kept)
+        self._bytes = sum(size for *_, size in self._kept)
         self._slot = 0
 
     @staticmethod
-    def begin(directory: Path, recovered: Recovered, synchronous: Synchronous) -> StateFile:
+    def begin(directory: Path, recovered: Recovered, synchronous: Synchronous, room: int) -> StateFile:
         """Go on with the file there is, or write a new one with what was recovered and remove the old ones.
 
-        Raises `OSError`, `sqlite3.Error`.
+        Journal blobs that no restart needs take `room` bytes at the most. Raises `OSError`, `sqlite3.Error`.
         """
         if recovered.reusable is not None:
-            return StateFile._connect(recovered.reusable, recovered, synchronous)
+            return StateFile._connect(recovered.reusable, recovered, synchronous, room)
         old = files.states(directory)
         file = files.new_state(directory, old[-1].number + 1 if old else 1)
         draft = replace(file, path=directory / "state.new")
@@ -195,12 +200,14 @@ class StateFile:
             # In this order a crash leaves no write-ahead log without its file, which would look like damage.
             stale.wal.unlink(missing_ok=True)
             stale.unlink()
-        return StateFile._connect(file, recovered, synchronous)
+        return StateFile._connect(file, recovered, synchronous, room)
 
     @staticmethod
-    def _connect(file: LogFile, recovered: Recovered, synchronous: Synchronous) -> StateFile:
-        connection = files.connect(file, synchronous, cache=_CACHE, checkpoint_pages=_CHECKPOINT_PAGES)
-        return StateFile(file, connection, recovered.mark, recovered.blobs)
+    def _connect(file: LogFile, recovered: Recovered, synchronous: Synchronous, room: int) -> StateFile:
+        # The write-ahead log never shrinks, so in a small log it must not become large.
+        pages = min(max(room // files.PAGE_SIZE // 2, _FEWEST_CHECKPOINT_PAGES), _CHECKPOINT_PAGES)
+        connection = files.connect(file, synchronous, cache=_CACHE, checkpoint_pages=pages)
+        return StateFile(file, connection, recovered.mark, recovered.blobs, room)
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -213,19 +220,20 @@ class StateFile:
     def journal(self, blob: bytes, count: int, head: int, *, keep: int, time_ns: int) -> None:
         """Make one blob durable and drop what `Partition.journal` allows to be dropped."""
         new = Blob(self._mark.next, head, count, blob)
-        verdicts, drop = self._verdicts + count, 0
-        for _, old_head, old_count in self._kept:
-            if old_head > self._mark.committed or verdicts - old_count < keep:
+        verdicts, size, drop = self._verdicts + count, self._bytes + len(blob), 0
+        for _, old_head, old_count, old_size in self._kept:
+            if old_head > self._mark.committed or (verdicts - old_count < keep and size <= self._room):
                 break
             verdicts -= old_count
+            size -= old_size
             drop += 1
         first = self._kept[drop][0] if drop < len(self._kept) else new.sequence
         mark = self._mark.merged(Mark(0, head, time_ns, first, new.sequence + 1))
         self._write(mark, new, first)
         for _ in range(drop):
             self._kept.popleft()
-        self._kept.append((new.sequence, head, count))
-        self._verdicts = verdicts
+        self._kept.append((new.sequence, head, count, len(blob)))
+        self._verdicts, self._bytes = verdicts, size
 
     def blobs(self) -> tuple[list[bytes], int]:
         """Every blob that is kept, oldest first, and how many have become unreadable."""

@@ -206,3 +206,31 @@ async def test_a_really_full_disk(small_mount, soon_again):
         await asyncio.sleep(0.3)
         await append_one_by_one(connector, more)
         assert log.lost() == 0
+
+
+async def test_old_verdicts_and_many_commits_cannot_fill_a_small_log(tmp_path):
+    log = Counted(tmp_path / "log", max_size=1 << 20, commit_interval=0)
+    async with life(log) as (connector, partition):
+        for turn in range(600):
+            if turn % 20 == 0:
+                answers = await append(connector, payloads(turn, 1))
+                assert answers == [(Outcome.DELIVERED, "")]
+            await partition.journal(b"%04d" % turn * 1000, 125, partition.end, 1_000_000)
+            await partition.commit(partition.end)
+        assert partition.size < 1 << 19
+        kept = await partition.load_journal()
+        assert len(kept) > 20
+    async with life(log) as (connector, partition):
+        assert await partition.load_journal() == kept
+        assert connector.ready() is None
+
+
+async def test_verdicts_that_a_restart_needs_are_kept_whatever_they_take(tmp_path):
+    log = Counted(tmp_path / "log", max_size=1 << 20, commit_interval=0)
+    blobs = [b"%04d" % turn * 1000 for turn in range(100)]
+    async with life(log) as (connector, partition):
+        await append(connector, payloads(0, 1))
+        for blob in blobs:
+            await partition.journal(blob, 125, partition.end, 10)
+    async with life(log) as (_, partition):
+        assert await partition.load_journal() == blobs
