@@ -44,7 +44,10 @@ class Recovered:
 
 
 def recover(directory: Path, synchronous: Synchronous, room: int, wall_ns: Callable[[], int]) -> Recovered:
-    """Put the log together; `room` as for `StateFile.begin`. Raises `OSError`, `sqlite3.Error`, `StorageError`; then nothing was lost by trying."""
+    """Put the log together; `room` as for `StateFile.begin`.
+
+    Raises `OSError`, `sqlite3.Error`, `StorageError`; then nothing was lost by trying.
+    """
     found = states.recover(directory)
     losses: list[Loss] = []
     notes: list[str] = []
