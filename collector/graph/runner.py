@@ -97,6 +97,7 @@ class PartitionRunner:
         await self._cancel()
         if self._final:
             await self._finish(patience_s)
+        self.tail.drain()  # what a processor still holds is answered for, too
         self.tail.abandon()
         if self._observed is not None and (left := self._observed.take(self.partition.end)):
             self.account.give_back(left, "left_in_log")
@@ -111,9 +112,10 @@ class PartitionRunner:
                 await self.head.advance()
             self.head.processor.decide_all()
             await self.head.publish()
-        self.tail.drain()
         try:
             async with asyncio.timeout(patience_s):
+                await self.tail.advance()
+                self.tail.drain()  # what the processors hold of all that went before
                 await self.tail.advance()
         except TimeoutError:
             log.warning("partition %s: stopped before everything was sent", self.partition.name)
