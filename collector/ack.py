@@ -70,6 +70,14 @@ class Ack:
         self._open = n
         return [Ack(self._child_done) for _ in range(n)]
 
+    def reclaim(self) -> Ack | None:
+        """An ack in place of this one, for whoever gave it away and got an exception back.
+
+        What was forked from it counts no more. None when it was resolved or joined: then somebody else answers.
+        """
+        on_done, self._on_done = self._on_done, None
+        return None if on_done is None else Ack(on_done)
+
     @staticmethod
     def join(acks: Sequence[Ack]) -> Ack:
         """One ack that stands for all of `acks`: its outcome becomes the outcome of each."""
@@ -116,7 +124,12 @@ class Ack:
 
     def __del__(self) -> None:
         # A fork's parent lives as long as its children (they hold its bound method), so this one has no holder left.
-        if self._on_done is not None and self._on_done is not _nobody and not self._open:
+        if self._on_done is not None and self._on_done is not _nobody and not self._open and not self._is_orphan():
             global _leaks  # noqa: PLW0603 - one process-wide figure, read by the tests and the telemetry
             _leaks += 1
             self._finish(Outcome.RETRY, "acknowledgement leaked")
+
+    def _is_orphan(self) -> bool:
+        """Whether this was forked from an ack that was reclaimed."""
+        parent = getattr(self._on_done, "__self__", None)
+        return isinstance(parent, Ack) and parent._on_done is None  # noqa: SLF001 - of the same class

@@ -70,9 +70,17 @@ class Chain:
         waiting = batches[::-1]
         while waiting:
             batch = waiting.pop()
+            books = batch.account.mark() if batch.account is not None else None
             try:
                 out.extend(list(processor.process(batch)))  # all or nothing: a generator may raise after it gave some
             except Exception as error:  # noqa: BLE001 - whatever a custom processor raises must not stop the pipeline
+                if batch.account is not None and books is not None:
+                    batch.account.rewind(books)
+                ack = batch.ack.reclaim()
+                if ack is None:
+                    log.error("processor %s failed with a batch that it had answered", processor.id)  # noqa: TRY400 - same
+                    continue
+                batch = batch.with_ack(ack)
                 halves = _halves(batch) if self._isolate and processor.pure and len(batch) > 1 and halvings else ()
                 if halves:
                     halvings -= 1
@@ -84,9 +92,7 @@ class Chain:
 
 
 def _halves(batch: Batch) -> tuple[Batch, ...]:
-    """Nothing where the batch can't be divided: its payload is none that can be read, or its ack is spent."""
-    if batch.ack.resolved:
-        return ()
+    """Nothing where the batch can't be divided: its payload is none that can be read."""
     try:
         rows = np.flatnonzero(batch.mask) if batch.mask is not None else np.arange(batch.index.count)
     except Malformed:
@@ -111,8 +117,7 @@ def give_back(account: Account) -> OnFailure:
     """For pipelines fed by receivers: the sender keeps what a processor failed on."""
 
     def failed(batch: Batch, reason: str) -> None:
-        if not batch.ack.resolved:
-            account.give_back(len(batch), reason)
-            batch.ack.resolve(Outcome.RETRY, reason)
+        account.give_back(len(batch), reason)
+        batch.ack.resolve(Outcome.RETRY, reason)
 
     return failed

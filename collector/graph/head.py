@@ -142,5 +142,4 @@ class Head:
 def _not_shown(batch: Batch, reason: str) -> None:
     """A processor failed on the first reading: it will fail on the second too, and the tail has a dead letter."""
     del reason
-    if not batch.ack.resolved:
-        batch.ack.resolve(Outcome.REJECTED)
+    batch.ack.resolve(Outcome.REJECTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 from collector.ack import Ack, Outcome
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collector.component.connector import DurableConnector
     from collector.telemetry.ledger import Account
 
+
+log = logging.getLogger("butterfly.graph")
 
 RETRY_PAUSE_S = 0.5
 
@@ -75,7 +78,10 @@ class Outlet:
 
     def emit(self, batch: Batch) -> None:
         """Take `batch` over."""
-        if self._from_log:
+        if batch.ack.resolved:
+            # Answering it twice would raise inside a sink, and harm the batches beside it.
+            log.error("a processor returned a batch that was answered for before; it is not sent")
+        elif self._from_log:
             self._emit_until_settled(batch)
         elif self._has_room(batch.size):
             self._emit_once(batch)

@@ -193,9 +193,8 @@ class Tail:
 
     def _give_up(self, batch: Batch, reason: str) -> None:
         """A processor raised. It would raise on the same record for ever, so the record goes to the dead letter."""
-        if not batch.ack.resolved:
-            self._refused.append((batch, reason))
-            self._moved.set()
+        self._refused.append((batch, reason))
+        self._moved.set()
 
     async def _bury(self, batch: Batch, reason: str) -> None:
         while True:

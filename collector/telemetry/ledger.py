@@ -60,6 +60,14 @@ class Account:
         self.lost[reason] += items
         self.held -= items
 
+    def mark(self) -> tuple[int, int, Counter[str]]:
+        """The books as far as a processor writes them, for `rewind`."""
+        return self.accepted, self.held, self.filtered.copy()
+
+    def rewind(self, mark: tuple[int, int, Counter[str]]) -> None:
+        """Forget what a processor has booked since `mark`: it failed, and what it returned is void."""
+        self.accepted, self.held, self.filtered = mark
+
     def settle(self, items: int, outcome: Outcome, reason: str) -> None:
         """Book `items` by the outcome of their acknowledgement."""
         if outcome is Outcome.DELIVERED:

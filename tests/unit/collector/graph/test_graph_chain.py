@@ -1,12 +1,19 @@
 """Processors in a row: batches flow on, emptied ones are answered, a failing one hurts its batch alone."""
 
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
 from collector.ack import Ack, Outcome
 from collector.batch import Batch
 from collector.component.base import BuildContext
 from collector.component.processor import Processor
 from collector.graph.chain import Chain, give_back
+from collector.graph.outlet import LogSink, Outlet
 from collector.options import Options
 from collector.telemetry.ledger import Account
+from collector.testing.batches import traces_batch
 
 
 def processor(cls):
@@ -97,3 +104,50 @@ def test_a_failing_processor_gives_its_batch_back_and_quotes_nothing(caplog):
     assert "RuntimeError" in caplog.text
     account.deliver(1)
     assert account.imbalance() == 0
+
+
+class Books(Processor):
+    """Removes everything, then fails."""
+
+    def process(self, batch):
+        batch.select(np.zeros(batch.index.count, bool), "void")
+        raise RuntimeError
+
+
+class Divides(Processor):
+    def process(self, batch):
+        self.halves = batch.split(np.ones(batch.index.count, bool))
+        raise RuntimeError
+
+
+class Keeps(Hold):
+    """Holds the batch, and fails all the same."""
+
+    def process(self, batch):
+        super().process(batch)
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("cls", [Books, Divides])
+def test_what_a_processor_did_before_it_failed_is_void(cls):
+    chain, account = make(cls)
+    answers = []
+    account.accept(10)
+    assert chain.push(traces_batch(10, ack=Ack(lambda o, r: answers.append((o, r))), account=account)) == []
+    reason = f"{cls.__name__.lower()}_failed"
+    assert answers == [(Outcome.RETRY, reason)]
+    assert (dict(account.filtered), dict(account.returned), account.held) == ({}, {reason: 10}, 0)
+    for half in getattr(chain.processors[0], "halves", ()):
+        half.ack.resolve(Outcome.DELIVERED)
+    assert len(answers) == 1
+
+
+def test_a_batch_that_was_answered_is_not_sent_as_well(caplog):
+    chain, account = make(Keeps)
+    answers, sink = [], []
+    assert chain.push(batch(account, b"a", answers)) == []
+    assert answers == [(Outcome.RETRY, "keeps_failed")]
+    (late,) = chain.tick(11)
+    Outlet(account, [LogSink(SimpleNamespace(append=sink.append))], from_log=False).emit(late)
+    assert (sink, len(answers)) == ([], 1)
+    assert "answered for before" in caplog.text
