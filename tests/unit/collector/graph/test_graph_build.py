@@ -1,0 +1,267 @@
+"""From YAML to parts: who shares what, who stands where, and what can't be built."""
+
+import asyncio
+
+import pytest
+import yaml
+from graph_fakes import FakeDeadLetter, FakeLog, FakeLookahead, turns
+
+from collector.ack import Outcome
+from collector.batch import Signal
+from collector.component.connector import DurableConnector
+from collector.component.exporter import Exporter, ExporterOptions
+from collector.component.processor import Admitting, Processor
+from collector.component.receiver import Receiver
+from collector.config import load, select
+from collector.errors import ConfigError, Overloaded
+from collector.graph.build import Builder, Surroundings
+from collector.graph.graph import Graph
+from collector.graph.outlet import LogSink
+from collector.telemetry.ledger import Ledger
+from collector.telemetry.meter import Meter
+
+
+class In(Receiver):
+    async def start(self, intakes):
+        self.intakes = intakes
+
+    async def stop(self):
+        pass
+
+
+class Out(Exporter):
+    class Config(ExporterOptions):
+        pass
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.got = []
+
+    async def export(self, batch):
+        self.got.append(batch.to_bytes())
+        return 0
+
+
+class Log(DurableConnector):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.appended, self.listener = [], None
+
+    async def start(self, listener):
+        self.listener = listener
+
+    async def stop(self):
+        pass
+
+    def append(self, batch):
+        self.appended.append(batch)
+
+
+class Plain(Processor):
+    pure = True
+
+
+class Door(Admitting):
+    pure = True
+
+    def admit(self, size, inflight):
+        raise Overloaded("shut")
+
+
+class Ahead(FakeLookahead):
+    def process(self, batch):
+        return (batch,)
+
+
+CLASSES = {"in": In, "out": Out, "log": Log, "plain": Plain, "door": Door, "ahead": Ahead}
+
+
+class Source:
+    def load(self, kind, type_name, folder):
+        return CLASSES[type_name]
+
+
+SECTIONS = {
+    "receivers": ("in",),
+    "processors": ("plain", "door", "ahead"),
+    "exporters": ("out",),
+    "connectors": ("log",),
+}
+AT_ONCE = {"sending_queue": {"batch": {"flush_timeout": "1ms", "min_size": 1}}}
+
+
+def line(receivers, exporters, processors=""):
+    return {"receivers": receivers.split(), "processors": processors.split(), "exporters": exporters.split()}
+
+
+def surroundings(folder, ledger):
+    return Surroundings(
+        loop=asyncio.get_running_loop(),
+        ledger=ledger,
+        meter=Meter(),
+        dead_letter=FakeDeadLetter(),
+        data_dir=folder,
+        inflight_limit=1 << 20,
+        resident_bytes=lambda: 7,
+        fatal=pytest.fail,
+    )
+
+
+class Built:
+    """The parts of `pipelines`; every component that they name is configured."""
+
+    def __init__(self, folder, service=None, **pipelines):
+        pipelines = {f"traces/{name}": pipeline for name, pipeline in pipelines.items()}
+        used = dict.fromkeys(id_ for pipeline in pipelines.values() for ids in pipeline.values() for id_ in ids)
+        tree = {
+            section: {id_: AT_ONCE if section == "exporters" else None for id_ in used if id_.split("/")[0] in types}
+            for section, types in SECTIONS.items()
+        }
+        tree["service"] = {"pipelines": pipelines, **(service or {})}
+        file = folder / "gateway.yaml"
+        file.write_text(yaml.safe_dump(tree))
+        self.ledger = Ledger()
+        self.parts = Builder(load(str(file), Source(), {}), surroundings(folder, self.ledger)).build()
+        self.graph = Graph(self.parts)
+
+    async def __aenter__(self):
+        await self.graph.start()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.graph.stop()
+
+    def got(self, id_="out"):
+        return self.parts.queues[id_]._exporter.got
+
+    def account(self, name):
+        return self.ledger.account(f"traces/{name}")
+
+    def send(self, payload, id_="in", count=3):
+        answers = []
+        intake = self.parts.receivers[id_][0].intakes[Signal.TRACES]
+        intake.admit(len(payload)).submit(payload, count=count, on_done=lambda *answer: answers.append(answer))
+        return answers
+
+
+async def until(holds):
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+async def test_one_batch_reaches_every_exporter(tmp_path):
+    async with Built(tmp_path, a=line("in", "out out/b", "plain")) as built:
+        answers = built.send(b"spans")
+        await until(lambda: built.got() and built.got("out/b"))
+        assert (built.got(), built.got("out/b"), answers) == ([b"spans"], [b"spans"], [(Outcome.DELIVERED, "")])
+        await until(lambda: built.account("a").held == 0)
+        assert built.account("a").delivered == 3
+
+
+async def test_one_exporter_serves_several_pipelines_through_one_queue(tmp_path):
+    async with Built(tmp_path, a=line("in", "out"), b=line("in/b", "out")) as built:
+        assert list(built.parts.queues) == ["out"]
+        built.send(b"one")
+        built.send(b"two", "in/b")
+        await until(lambda: sorted(b"".join(built.got())) == sorted(b"onetwo"))
+        await until(lambda: built.account("a").delivered == built.account("b").delivered == 3)
+
+
+async def test_one_receiver_feeds_several_pipelines(tmp_path):
+    async with Built(tmp_path, a=line("in", "out"), b=line("in", "out/b")) as built:
+        answers = built.send(b"spans")
+        await until(lambda: built.got() and built.got("out/b"))
+        assert answers == [(Outcome.DELIVERED, "")]
+        assert built.account("a").accepted == built.account("b").accepted == 3
+
+
+async def test_a_connector_stands_between_two_pipelines(tmp_path):
+    async with Built(tmp_path, a=line("in", "log"), b=line("log", "out")) as built:
+        connector = built.parts.connectors["log"]
+        answers = built.send(b"spans")
+        await turns()
+        (appended,) = connector.appended
+        assert answers == []  # the log must have it first
+        appended.ack.resolve(Outcome.DELIVERED)
+        assert answers == [(Outcome.DELIVERED, "")]
+        assert connector.listener is built.parts.listeners["log"]
+        log = FakeLog(b"spans")
+        await connector.listener.assigned(log)
+        await until(lambda: built.got() == [b"spans"])
+        await connector.listener.revoked(log)
+        assert log.commits == [1]
+
+
+async def test_a_connector_that_is_only_written_has_no_listener(tmp_path):
+    Built(tmp_path, a=line("in", "log"), b=line("log", "out"))
+    half = select(load(str(tmp_path / "gateway.yaml"), Source(), {}), ["traces/a"])
+    parts = Builder(half, surroundings(tmp_path, Ledger())).build()
+    assert (list(parts.connectors), parts.listeners, parts.queues) == (["log"], {}, {})
+
+
+async def test_a_log_has_one_reader(tmp_path):
+    with pytest.raises(ConfigError) as found:
+        Built(tmp_path, a=line("in", "log"), b=line("log", "out"), c=line("log", "out/c"))
+    (problem,) = found.value.problems
+    assert "traces/c: log feeds another pipeline already" in problem
+    assert "put the exporters of both into one pipeline" in problem
+
+
+async def test_several_pipelines_may_write_one_log(tmp_path):
+    built = Built(tmp_path, a=line("in", "log"), b=line("in/b", "log"), c=line("log", "out"))
+    sinks = [built.parts.direct[f"traces/{name}"]._outlet._sinks[0] for name in "ab"]
+    assert all(isinstance(sink, LogSink) for sink in sinks)
+    assert list(built.parts.connectors) == ["log"]
+
+
+async def test_each_partition_of_a_log_gets_processors_of_its_own(tmp_path):
+    built = Built(tmp_path, a=line("in", "log"), b=line("log", "out", "plain ahead"))
+    one, two = (FakeLog() for _ in range(2))
+    for log in (one, two):
+        await built.parts.listeners["log"].assigned(log)
+    first, second = built.parts.listeners["log"].runners.values()
+    assert first.head.processor is not second.head.processor
+    for log in (one, two):
+        await built.parts.listeners["log"].revoked(log)
+
+
+async def test_what_a_log_keeps_makes_an_exporter_durable(tmp_path):
+    built = Built(tmp_path, a=line("in", "log"), b=line("log", "out out/mixed"), c=line("in/c", "out/direct out/mixed"))
+    assert {id_: queue._durable for id_, queue in built.parts.queues.items()} == {
+        "out": True,
+        "out/direct": False,
+        "out/mixed": False,
+    }
+
+
+async def test_lookahead_without_a_log_reads_one_in_memory(tmp_path):
+    service = {"lookahead_memory": 100}
+    async with Built(tmp_path, service, a=line("in", "out", "plain ahead plain/b")) as built:
+        runner = built.parts.memory["traces/a"]
+        assert (runner.partition.limit, runner.partition.name) == (100, "traces/a")
+        assert [each.id for each in runner.tail._chain.processors] == ["ahead", "plain/b"]
+        assert [each.id for each in built.parts.direct["traces/a"]._chain.processors] == ["plain"]
+        answers = built.send(b"spans")
+        await until(lambda: answers)
+        assert answers == [(Outcome.DELIVERED, "")]
+        assert (built.got(), built.account("a").accepted, built.account("a").held) == ([], 3, 3)
+        assert list(built.graph.runners()) == [("traces/a", runner)]
+    assert built.got() == [b"spans"]  # undecided at the stop: decided on what is there, and sent
+    assert (built.account("a").accepted, built.account("a").delivered, built.account("a").held) == (3, 3, 0)
+
+
+async def test_the_door_asks_the_guards_of_every_pipeline_behind_a_receiver(tmp_path):
+    async with Built(tmp_path, a=line("in", "out"), b=line("in", "out/b", "door"), c=line("in/c", "out")) as built:
+        with pytest.raises(Overloaded, match="shut"):
+            built.send(b"spans")
+        assert built.parts.admission.inflight == 0
+        built.send(b"spans", "in/c")
+        await until(lambda: built.got() == [b"spans"])
+
+
+async def test_components_are_told_what_is_theirs(tmp_path):
+    built = Built(tmp_path, a=line("in/x", "out"))
+    context = built.parts.receivers["in/x"][0].context
+    assert (context.id, context.log.name, context.data_dir) == ("in/x", "butterfly.in/x", tmp_path)
+    assert context.resident_bytes() == 7
