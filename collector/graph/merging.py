@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from collector.telemetry.ledger import Account
 
 MERGE_BYTES = 1 << 20
+MERGE_NS = 100_000_000
+"""Records that are further apart in stream time stay apart: a tick between them may decide a trace."""
 
 
 def groups(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Runs of `records` of one signal and one context, up to `MERGE_BYTES` of payload each."""
+    """Runs of `records` of one signal and one context, up to `MERGE_BYTES` of payload and `MERGE_NS` of time each."""
     group: list[Record] = []
     size = 0
     for record in records:
         if group and (
             size + len(record.payload) > MERGE_BYTES
+            or record.time_ns - group[0].time_ns > MERGE_NS
             or record.signal is not group[0].signal
             or record.context != group[0].context
         ):
