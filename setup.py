@@ -7,7 +7,7 @@ undefined-behaviour sanitizers, `BUTTERFLY_DEBUG=1` keeps Cython's bounds checks
 import os
 from pathlib import Path
 
-import numpy
+import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -35,7 +35,7 @@ def extensions() -> list[Extension]:
                 Extension(
                     name,
                     [str(source.relative_to(ROOT))],
-                    include_dirs=[numpy.get_include()],
+                    include_dirs=[np.get_include()],
                     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
                     extra_compile_args=compile_args,
                     extra_link_args=link_args,
