@@ -19,7 +19,7 @@ class Processor(Component):
 
     Return every batch you were given, never swallow one: an emptied batch (`batch.select(nothing)`) is returned and the
     graph acknowledges it. A batch may be held and returned later, from `process`, `tick` or `drain`. What a processor
-    raises on goes back to its sender as retryable. Out of a log, where nobody can resend it, it goes to the dead letter;
+    raises on goes back to its sender as retryable. Out of a log, where nobody resends it, it goes to the dead letter;
     where the processor is `pure`, only the items that it raises on do.
 
     `pure` promises that the same batch always gives the same result and that nothing is held: only such a processor may
