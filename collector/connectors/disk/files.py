@@ -35,6 +35,10 @@ _SEGMENT = re.compile(r"((\d{20})-([0-9a-f]{16})\.v(\d+)\.log)(?:-wal|-shm)?")
 _STATE = re.compile(r"(state\.(\d{8})-([0-9a-f]{16})\.v(\d+)\.db)(?:-wal|-shm)?")
 _RESERVE = "reserve"
 _RESERVE_SIZE = 1 << 20
+ROOM_FOR_STATE = 8 << 20
+"""Bytes of a full disk that appends leave to the state file: only commits can free more."""
+ROOM_FOR_COMMITS = 4 << 20
+"""Bytes of these that verdicts leave to commits: some thousand of them, before a segment is settled."""
 _SIDES = ("", "-wal", "-shm")
 _templates: list[bytes] = []
 
@@ -88,6 +92,12 @@ def lock(directory: Path) -> int:
             raise StorageError("the log's directory is in use by another process") from None
         raise
     return descriptor
+
+
+def free(directory: Path) -> int:
+    """Bytes that can still be written beside the log. Raises `OSError`."""
+    room = os.statvfs(directory)
+    return room.f_bavail * room.f_frsize
 
 
 def segments(directory: Path) -> list[LogFile]:

@@ -93,6 +93,8 @@ class SegmentWriter:
         """
         payloads = [draft.payloads[0] if len(draft.payloads) == 1 else b"".join(draft.payloads) for draft in drafts]
         try:
+            if files.free(self._directory) < files.ROOM_FOR_STATE + sum(map(len, payloads)):
+                raise WriteError("disk_full")  # before anything is written: the active segment stays good
             segment = self._active
             opened = []
             if segment is None or segment.size >= self._size:
@@ -170,6 +172,6 @@ class SegmentWriter:
 def _no_space(directory: Path) -> bool:
     """Whether an I/O error of SQLite's was for want of room, which it doesn't always say."""
     try:
-        return os.statvfs(directory).f_bavail * os.statvfs(directory).f_frsize < 1 << 20
+        return files.free(directory) < 1 << 20
     except OSError:
         return False

@@ -219,6 +219,8 @@ class StateFile:
 
     def journal(self, blob: bytes, count: int, head: int, *, keep: int, time_ns: int) -> None:
         """Make one blob durable and drop what `Partition.journal` allows to be dropped."""
+        if files.free(self._file.path.parent) < files.ROOM_FOR_COMMITS + len(blob):
+            raise sqlite3.OperationalError("the disk has room for commits alone")
         new = Blob(self._mark.next, head, count, blob)
         verdicts, size, drop = self._verdicts + count, self._bytes + len(blob), 0
         for _, old_head, old_count, old_size in self._kept:

@@ -177,7 +177,7 @@ async def test_a_full_disk_does_not_keep_the_log_from_freeing_room(tmp_path, ful
 def small_mount(tmp_path):
     mount = tmp_path / "small"
     mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", mount], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=14m", "tmpfs", mount], check=True)
     yield mount
     subprocess.run(["umount", "-l", mount], check=True)
 
@@ -206,6 +206,31 @@ async def test_a_really_full_disk(small_mount, soon_again):
         await asyncio.sleep(0.3)
         await append_one_by_one(connector, more)
         assert log.lost() == 0
+
+
+async def test_a_disk_that_the_log_fills_by_itself_gets_free_again(tmp_path, monkeypatch, soon_again):
+    """Appends stop while there is room for verdicts, and these while there is room for commits."""
+    free = [100 << 20]
+    monkeypatch.setattr(files, "free", lambda _: free[0])
+    log = Counted(tmp_path / "log", commit_interval=0)
+    async with life(log) as (connector, partition):
+        await append_one_by_one(connector, payloads(0, 5))
+        free[0] = files.ROOM_FOR_STATE + 100
+        assert await append(connector, payloads(5, 1)) == [(Outcome.RETRY, "disk_full")]
+        assert len(log.files(".log")) == 1
+        await partition.journal(b"verdicts", 1, partition.end, 100)
+        free[0] = files.ROOM_FOR_COMMITS
+        with pytest.raises(StorageError):
+            await partition.journal(b"more verdicts", 1, partition.end, 100)
+        free[0] = 0
+        await partition.commit(3)
+        assert partition.committed == 3
+        free[0] = 100 << 20
+        await asyncio.sleep(0.05)
+        await append_one_by_one(connector, payloads(5, 5))
+        assert len(log.files(".log")) == 1
+        assert content(await read_all(partition)) == b"".join(payloads(3, 7))
+        assert await partition.load_journal() == [b"verdicts"]
 
 
 async def test_old_verdicts_and_many_commits_cannot_fill_a_small_log(tmp_path):
