@@ -9,7 +9,7 @@ from graph_fakes import FakeDeadLetter, FakeLog, FakeLookahead, turns
 from collector.ack import Outcome
 from collector.batch import Signal
 from collector.component.connector import DurableConnector
-from collector.component.exporter import Exporter, ExporterOptions
+from collector.component.exporter import Exporter
 from collector.component.processor import Admitting, Processor
 from collector.component.receiver import Receiver
 from collector.config import load, select
@@ -30,11 +30,11 @@ class In(Receiver):
 
 
 class Out(Exporter):
-    class Config(ExporterOptions):
-        pass
+    made = 0
 
     def __init__(self, *args):
         super().__init__(*args)
+        type(self).made += 1
         self.got = []
 
     async def export(self, batch):
@@ -159,9 +159,18 @@ async def test_one_batch_reaches_every_exporter(tmp_path):
         assert built.account("a").delivered == 3
 
 
+async def test_requests_that_come_later_are_taken_too(tmp_path):
+    async with Built(tmp_path, a=line("in", "out")) as built:
+        for number in range(3):
+            answers = built.send(b"%d" % number)
+            await until(lambda answers=answers: answers)
+        await until(lambda: b"".join(built.got()) == b"012")
+
+
 async def test_one_exporter_serves_several_pipelines_through_one_queue(tmp_path):
+    Out.made = 0
     async with Built(tmp_path, a=line("in", "out"), b=line("in/b", "out")) as built:
-        assert list(built.parts.queues) == ["out"]
+        assert (list(built.parts.queues), Out.made) == (["out"], 1)
         built.send(b"one")
         built.send(b"two", "in/b")
         await until(lambda: sorted(b"".join(built.got())) == sorted(b"onetwo"))
