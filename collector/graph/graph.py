@@ -57,7 +57,7 @@ class Graph:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._ticker: asyncio.Task[None] | None = None
+        self._tickers: list[asyncio.Task[None]] = []
         self._started: list[object] = []
 
     async def start(self) -> None:
@@ -71,7 +71,9 @@ class Graph:
             for id_, connector in parts.connectors.items():
                 await connector.start(parts.listeners.get(id_))
                 self._started.append(connector)
-            self._ticker = asyncio.get_running_loop().create_task(self._tick_for_ever())
+            # Two: a log whose journal is slow must not keep the memory limiter from looking.
+            for tick in (self._tick_direct, self._tick_partitions):
+                self._tickers.append(asyncio.get_running_loop().create_task(tick()))
             for receiver, intakes in parts.receivers.values():
                 await receiver.start(intakes)
                 self._started.append(receiver)
@@ -88,9 +90,9 @@ class Graph:
         patience = max(0.5, (deadline - monotonic()) / 2)
         await self._all("pipeline", [each.stop(patience) for each in self._running(parts.memory.values())])
         await self._all("connector", [each.stop() for each in self._running(parts.connectors.values())])
-        if self._ticker is not None:
-            self._ticker.cancel()
-            await asyncio.gather(self._ticker, return_exceptions=True)
+        for ticker in self._tickers:
+            ticker.cancel()
+        await asyncio.gather(*self._tickers, return_exceptions=True)
         patience = max(0.5, deadline - monotonic())
         await self._all("exporter", [each.stop(patience) for each in self._running(parts.queues.values())])
         await self._all("extension", [each.stop() for each in self._running(parts.extensions.values())])
@@ -105,7 +107,7 @@ class Graph:
     def not_ready(self) -> list[str]:
         """Why the gateway can't take work in now, for a person; empty when it can."""
         reasons = [f"{id_}: {why}" for id_, each in self.parts.connectors.items() if (why := each.ready()) is not None]
-        return reasons if self._ticker is not None else ["starting", *reasons]
+        return reasons if self._tickers else ["starting", *reasons]
 
     def _running(self, parts: Iterable[_Part]) -> list[_Part]:
         return [each for each in parts if each in self._started]
@@ -122,12 +124,15 @@ class Graph:
             if isinstance(result, BaseException):
                 log.error("a %s did not stop cleanly: %s", kind, type(result).__name__, exc_info=result)
 
-    async def _tick_for_ever(self) -> None:
+    async def _tick_direct(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            now = monotonic_ns()
-            self._each_direct(partial(_tick, now))
-            for _, runner in self.runners():
+            self._each_direct(partial(_tick, monotonic_ns()))
+
+    async def _tick_partitions(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for _, runner in list(self.runners()):  # partitions come and go while one of them is waited for
                 try:
                     await runner.tick()
                 except Exception:
