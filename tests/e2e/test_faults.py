@@ -98,7 +98,7 @@ def test_a_full_disk_refuses_and_resumes_without_a_restart(tmp_path):
         pytest.skip("mounting isn't allowed here")
     try:
         config = quickstart(tmp_path, decision_wait="1s")
-        config["connectors"]["disk"].update(directory=str(disk / "log"), segment_size="2MiB")
+        config["connectors"]["disk"].update(directory=str(disk / "log"), segment_size="2MiB", compression="none")
         (disk / "ballast").write_bytes(b"\0" * (14 << 20))
         with Gateway(config, tmp_path) as gateway:
             sending = Sending(gateway.grpc, rate=15_000, duration=14.0, senders=3, batch=200, retry_for=60.0)
