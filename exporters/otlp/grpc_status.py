@@ -60,9 +60,9 @@ def code_of(text: bytes) -> Code:
         return Code.UNKNOWN
 
 
-def refusal(code: Code, wish: int | None = None) -> ExportError:
+def refusal(code: Code, wish: int | None = None, reason: str = "") -> ExportError:
     """What a code other than OK means for the data, by OTLP's table; `wish` is RetryInfo's, in nanoseconds."""
-    reason = f"the backend answers {code.name}"
+    reason = reason or f"the backend answers {code.name}"
     if code in _RETRYABLE or (code is Code.RESOURCE_EXHAUSTED and wish is not None):
         return RetryableExportError(reason, wish)
     if code in _DENIED:
@@ -79,14 +79,10 @@ def refusal_of_http(status: bytes) -> ExportError:
     code = _OF_HTTP.get(int(number)) if number != "?" else None
     if code is None:
         return DeniedError(f"the backend answers HTTP {number} and not gRPC")
-    error = refusal(code)
-    error.reason = f"the backend answers HTTP {number}"
-    return error
+    return refusal(code, reason=f"the backend answers HTTP {number}")
 
 
 def refusal_of_reset(error_code: int) -> ExportError:
     """What RST_STREAM with this HTTP/2 error code means for the data."""
     code = _OF_RESET.get(error_code, Code.INTERNAL)
-    error = refusal(code)
-    error.reason = f"the backend resets the request ({code.name})"
-    return error
+    return refusal(code, reason=f"the backend resets the request ({code.name})")

@@ -74,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._paused = self._draining = False
         self._unasked = 0
         self._loss = ""
+        self._first = b""
         self._begun = asyncio.Event()
         self._vacant = asyncio.Event()
         self.closed = asyncio.Event()
@@ -220,6 +221,12 @@ class Connection(asyncio.Protocol):
         """The exchange of an event; one that nobody waits for where its own has ended."""
         return self._exchanges.get(event.stream_id) or Exchange()  # type: ignore[attr-defined]  # those of a stream
 
+    def _begins(self, data: bytes) -> bool:
+        """Whether the first frame may be SETTINGS. `h2` would wait for as much as other words seem to announce."""
+        if len(self._first) < 4:
+            self._first += data[: 4 - len(self._first)]
+        return self._first[:1] in {b"", b"\0"} and self._first[3:] in {b"", b"\4"}
+
     def _on_data(self, event: DataReceived) -> None:
         self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         self._of(event).on_data(event.data)
@@ -272,6 +279,9 @@ class Connection(asyncio.Protocol):
         self._liveness.hear()
         self._unasked += len(data)
         if self._loss:
+            return
+        if not self._begins(data):
+            self.give_up("the backend does not speak HTTP/2")
             return
         try:
             events = self._h2.receive_data(data)

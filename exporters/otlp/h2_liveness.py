@@ -48,10 +48,13 @@ class Liveness:
 
     def probe(self) -> None:
         """Ping now, unless a ping is under way."""
-        if self._verdict is None:
-            self._asked = self._loop.time()
-            self._verdict = self._loop.call_later(self._timeout, self._judge)
-            self._connection.ping()
+        if self._verdict is not None:
+            if self.heard < self._asked:
+                return
+            self._verdict.cancel()
+        self._asked = self._loop.time()
+        self._verdict = self._loop.call_later(self._timeout, self._judge)
+        self._connection.ping()
 
     def stop(self) -> None:
         """End both timers."""

@@ -13,7 +13,10 @@ from collector.api import Duration, ExporterOptions, Options, Secret, option, se
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
-_RESERVED = frozenset({"content-type", "content-length", "content-encoding", "host", "te", "transfer-encoding"})
+_RESERVED = frozenset(
+    {"content-type", "content-length", "content-encoding", "host", "te", "transfer-encoding"}
+    | {"connection", "keep-alive", "proxy-connection", "upgrade"}  # HTTP/2 has none of these
+)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

@@ -42,6 +42,24 @@ async def test_basic_counts_and_shows_no_payload(show, caplog):
     assert caplog.messages == ["Traces: resource spans 1, spans 1"]
 
 
+async def test_basic_counts_what_is_selected_and_decodes_nothing(caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("exporters.debug.to_json", None)
+    request = ExportTraceServiceRequest()
+    for spans in (2, 0, 3):
+        scope = request.resource_spans.add().scope_spans.add()
+        for _ in range(spans):
+            scope.spans.add(name="x", trace_id=bytes(15) + b"\1", span_id=bytes(7) + b"\2")
+    batch = Batch(request.SerializeToString(), Ack(lambda _outcome, _reason: None))
+    exporter = DebugExporter(DebugOptions(sampling_initial=9), BuildContext("debug", logging.getLogger("test.debug")))
+    for mask in ([1, 1, 1, 1, 1], [0, 0, 1, 0, 1], [0, 0, 0, 0, 0]):
+        await exporter.export(batch.select([bool(bit) for bit in mask]))
+    batch.ack.resolve(Outcome.DELIVERED)
+    assert caplog.messages == [
+        f"Traces: resource spans {resources}, spans {spans}" for resources, spans in ((2, 5), (1, 2), (0, 0))
+    ]
+
+
 async def test_normal_gives_a_line_a_span(show, caplog):
     await show(verbosity="normal")
     _, line = caplog.messages[0].split("\n")

@@ -85,7 +85,15 @@ def test_secrets_in_plaintext_to_another_machine_are_warned_of():
 
 @pytest.mark.parametrize(
     "headers",
-    [{"a b": "x"}, {"": "x"}, {"Content-Encoding": "br"}, {"grpc-timeout": "1S"}, {"x": "a\r\nb"}, {"x": "é"}],
+    [
+        {"a b": "x"},
+        {"": "x"},
+        {"Content-Encoding": "br"},
+        {"grpc-timeout": "1S"},
+        {"Keep-Alive": "1"},
+        {"x": "a\r\nb"},
+        {"x": "é"},
+    ],
 )
 def test_headers_that_could_break_a_request_are_refused_without_showing_them(headers):
     with pytest.raises(ValidationError) as refused:
