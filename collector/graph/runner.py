@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,7 @@ class PartitionRunner:
 
     async def stop(self, patience_s: float) -> None:
         """Stop reading, wait for what was sent to be answered, commit. What is undecided stays in the log."""
+        deadline = monotonic() + patience_s
         await self._cancel()
         if self._final:
             await self._finish(patience_s)
@@ -101,7 +103,7 @@ class PartitionRunner:
         self.tail.abandon()
         if self._observed is not None and (left := self._observed.take(self.partition.end)):
             self.account.give_back(left, "left_in_log")
-        await self.tail.settle(patience_s)
+        await self.tail.settle(max(0.0, deadline - monotonic()))
         self._outlet.stop()
         await self._commit()
 
@@ -112,13 +114,20 @@ class PartitionRunner:
                 await self.head.advance()
             self.head.processor.decide_all()
             await self.head.publish()
-        try:
+        if not await self._send_all(patience_s / 2):
+            log.warning("partition %s: the rest goes to the dead letter, no backend has room", self.partition.name)
+            self.tail.send_no_more()
+            if not await self._send_all(patience_s / 2):
+                log.error("partition %s: stopped before everything was sent or dead-lettered", self.partition.name)
+
+    async def _send_all(self, patience_s: float) -> bool:
+        with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 await self.tail.advance()
                 self.tail.drain()  # what the processors hold of all that went before
                 await self.tail.advance()
-        except TimeoutError:
-            log.warning("partition %s: stopped before everything was sent", self.partition.name)
+                return True
+        return False
 
     def lag_seconds(self) -> float:
         """How long the oldest unsettled record has been the oldest, and so at least waits; 0 when nothing waits."""

@@ -64,6 +64,7 @@ class Tail:
         self._pending: deque[Record] = deque()
         self._unsent: deque[Batch] = deque()
         self._refused: deque[tuple[Batch, str]] = deque()
+        self._sending = True
         self._after_pending = self.position
         self._moved = asyncio.Event()
         self._committed = partition.committed
@@ -96,6 +97,10 @@ class Tail:
                 self._pending = deque(chunk.records)
                 self._after_pending = chunk.next
             await self._work_off()
+
+    def send_no_more(self) -> None:
+        """The log ends with the process and no backend has room: the dead letter takes what `advance` would send."""
+        self._sending = False
 
     def abandon(self) -> None:
         """The pipeline stops: what was processed and neither sent nor dead-lettered stays in the log."""
@@ -149,9 +154,11 @@ class Tail:
             if self._refused:
                 await self._bury(*self._refused[0])
                 self._refused.popleft()
-            else:
+            elif self._sending:
                 await self._outlet.room(self._unsent[0].size)
                 self._outlet.emit(self._unsent.popleft())
+            else:
+                self._refused.append((self._unsent.popleft(), "shutdown"))
 
     def tick(self, now_ns: int) -> None:
         """About ten times a second: send what the processors release because time passed."""

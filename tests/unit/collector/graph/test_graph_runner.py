@@ -116,6 +116,13 @@ async def test_a_final_log_is_decided_and_sent_at_the_stop():
     assert (account.accepted, account.delivered, account.held, account.imbalance()) == (6, 6, 0, 0)
 
 
+def settle_for(patience):
+    async def settle(patience_s):
+        patience.append(patience_s)
+
+    return settle
+
+
 async def test_a_final_stop_does_not_wait_for_room_for_ever(caplog):
     ahead = made(Ahead)
     account = Account("traces")
@@ -123,11 +130,14 @@ async def test_a_final_stop_does_not_wait_for_room_for_ever(caplog):
     run = Run(FakeLog(b"0"), ahead, account=account, books_accepted=False, final=True)
     await run.runner.start()
     run.outlet.open.clear()
+    patience = []
+    run.runner.tail.settle = settle_for(patience)
     await asyncio.wait_for(run.runner.stop(0.01), 1)
-    assert "stopped before everything was sent" in caplog.text
-    assert dict(account.returned) == {"stopped": 2}
+    assert patience[0] < 0.005  # what sending took is not to be had again
+    assert "the rest goes to the dead letter" in caplog.text
+    assert dict(account.dead_lettered) == {"shutdown": 2}
     assert (account.held, account.imbalance()) == (0, 0)
-    assert run.log.commits == []
+    assert run.log.commits == [1]
 
 
 async def test_without_final_nothing_is_decided_or_sent():
@@ -205,9 +215,7 @@ async def test_lag_is_how_long_the_oldest_record_waits(monkeypatch):
     now[0] += 3600
     await run.runner.tick()
     run.log.append(b"0", b"1")
-    assert (
-        run.runner.lag_seconds() == 0
-    )  # an idle hour, whether or not anybody scraped in it, is no lag of the first record
+    assert run.runner.lag_seconds() == 0  # an idle hour that nobody scraped in is no lag of it
     now[0] += 5
     await run.runner.tick()
     assert run.runner.lag_seconds() == 5

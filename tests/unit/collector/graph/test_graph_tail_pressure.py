@@ -133,3 +133,28 @@ async def test_a_log_that_gives_batches_back_stops_the_tail():
         await settle()
     await runner.stop(1)
     assert (account.delivered, account.held, runner.tail.watermark.position) == (50, 0, 50)
+
+
+async def test_the_dead_letter_takes_what_a_log_in_memory_cannot_send_at_the_end():
+    """Its senders were told that the data is safe, and no next life will read it."""
+    account, letters = Account("traces"), Letters()
+    letters.full = False
+    log = full_log(account)
+
+    class NoRoom:
+        def has_room(self, _size):
+            return False
+
+        async def room(self, _size):
+            await asyncio.sleep(3600)
+
+        def offer(self, _batch):
+            return False
+
+    outlet = Outlet(account, [NoRoom()], from_log=True)
+    runner = PartitionRunner(log, [], outlet, account, letters, fatal=pytest.fail, books_accepted=False, final=True)
+    await runner.start()
+    await settle()
+    await runner.stop(0.4)
+    assert (letters.items, account.held) == (50, 0)
+    assert dict(account.dead_lettered) == {"shutdown": 50}
