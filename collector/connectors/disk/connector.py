@@ -67,7 +67,9 @@ class DiskConnector(DurableConnector):
             self._unlock()
             raise
         self._log, self._listener = log, listener
-        if listener is not None:
+        if listener is None:
+            self.context.log.warning("no pipeline of this process reads the log, and no other process can meanwhile")
+        else:
             await listener.assigned(log)
 
     async def stop(self) -> None:

@@ -89,7 +89,9 @@ def lock(directory: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-            raise StorageError("the log's directory is in use by another process") from None
+            raise StorageError(
+                "the log's directory is in use by another process; a disk connector joins pipelines of one process"
+            ) from None
         raise
     return descriptor
 

@@ -12,7 +12,7 @@ from disk_logs import Counted, append_one_by_one, crash_image
 from collector.api import BuildContext, Outcome, StorageError
 from collector.connectors.disk import DiskConnector, DiskOptions, files, rows
 from collector.connectors.disk.salvage import Salvage
-from collector.testing.durable_connector import append, content, life, payloads, read_all
+from collector.testing.durable_connector import Quiet, append, content, life, payloads, read_all
 
 
 async def test_files_are_the_owners_alone(tmp_path):
@@ -131,3 +131,13 @@ def test_a_row_is_itself_or_damaged(size):
             rows.decode(magic, bytes(damaged))
     with pytest.raises(rows.DamagedError):
         rows.decode(magic, data[:-1])
+
+
+async def test_half_a_log_is_warned_of_and_the_other_half_refused(tmp_path, caplog):
+    log = Counted(tmp_path / "log")
+    writer = log()
+    await writer.start(None)
+    assert "no pipeline of this process reads the log" in caplog.text
+    with pytest.raises(StorageError, match="joins pipelines of one process"):
+        await log().start(Quiet())
+    await writer.stop()
