@@ -97,11 +97,12 @@ def test_a_full_disk_refuses_and_resumes_without_a_restart(tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=False).returncode:
         pytest.skip("mounting isn't allowed here")
     try:
-        config = quickstart(tmp_path, decision_wait="1s")
+        # The wait is longer than the disk stays full, so that no span that was refused meanwhile comes after its verdict.
+        config = quickstart(tmp_path, decision_wait="8s")
         config["connectors"]["disk"].update(directory=str(disk / "log"), segment_size="2MiB", compression="none")
-        (disk / "ballast").write_bytes(b"\0" * (14 << 20))
+        (disk / "ballast").write_bytes(b"\0" * (19 << 20))
         with Gateway(config, tmp_path) as gateway:
-            sending = Sending(gateway.grpc, rate=15_000, duration=14.0, senders=3, batch=200, retry_for=60.0)
+            sending = Sending(gateway.grpc, rate=3000, duration=12.0, senders=3, batch=100, retry_for=60.0)
             while not gateway.metric("butterfly_log_refused_total"):
                 assert sending.running, "the disk never filled up"
                 time.sleep(0.1)

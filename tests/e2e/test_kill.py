@@ -10,7 +10,8 @@ from traffic import Sending
 
 def kill_often(tmp_path, kills, rate, seed):
     rng = random.Random(seed)
-    config = quickstart(tmp_path, decision_wait="2s")
+    # Longer than a restart and a sender's backoff together: a span that comes after its verdict may rightly be dropped.
+    config = quickstart(tmp_path, decision_wait="8s")
     config["exporters"]["file"].pop("rotation")
     with Gateway(config, tmp_path) as gateway:
         sending = Sending(
