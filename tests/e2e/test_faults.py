@@ -97,7 +97,7 @@ def test_a_full_disk_refuses_and_resumes_without_a_restart(tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=False).returncode:
         pytest.skip("mounting isn't allowed here")
     try:
-        # The wait is longer than the disk stays full, so that no span that was refused meanwhile comes after its verdict.
+        # The wait is longer than the disk stays full: no span that was refused meanwhile comes after its verdict.
         config = quickstart(tmp_path, decision_wait="8s")
         config["connectors"]["disk"].update(directory=str(disk / "log"), segment_size="2MiB", compression="none")
         (disk / "ballast").write_bytes(b"\0" * (19 << 20))

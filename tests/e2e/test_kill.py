@@ -17,6 +17,8 @@ def kill_often(tmp_path, kills, rate, seed):
         sending = Sending(
             gateway.grpc, rate=rate, duration=3600.0, senders=4, batch=40, seed=seed, cycle=40_000, retry_for=120.0
         )
+        while not gateway.metric("butterfly_sampling_traces_total"):
+            time.sleep(0.1)  # kills before the first decision would meet no journal and no export
         recovery = []
         for _ in range(kills):
             time.sleep(rng.uniform(0.05, 2.5))
