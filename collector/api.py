@@ -35,6 +35,7 @@ from collector.errors import (
     RetryableExportError,
     StorageError,
 )
+from collector.http_connection import HttpConnections
 from collector.line_file import LineFile
 from collector.options import Duration, Options, Secret, Size, option, seconds
 from collector.telemetry.catalogue import Metric
@@ -74,6 +75,7 @@ __all__ = [
     "Exporter",
     "ExporterOptions",
     "Extension",
+    "HttpConnections",
     "Intake",
     "LineFile",
     "Lookahead",
