@@ -208,8 +208,10 @@ def test_a_stop_that_hangs_is_ended(monkeypatch, caplog):
     assert "the stop takes too long" in caplog.text
 
 
-def test_a_real_one_runs_until_it_is_told_to_stop(good, root):
-    """No fakes: the file's own gateway, in this process, ended by its signal."""
+def test_a_real_one_runs_until_it_is_told_to_stop(good, root, monkeypatch):
+    """The file's own gateway, in this process, ended by its signal; without the watchdog, which would end the tests."""
+    watched = []
+    monkeypatch.setattr(run_module, "_end_in_time", lambda: watched.append(1))
     before = signal.getsignal(signal.SIGTERM)
     ready = []
 
@@ -229,4 +231,4 @@ def test_a_real_one_runs_until_it_is_told_to_stop(good, root):
         logger.removeHandler(handler)
         signal.signal(signal.SIGTERM, before)
     assert found.exit_code == 0, found.output
-    assert ready == ["ready: traces/a, traces/b"]
+    assert (ready, watched) == (["ready: traces/a, traces/b"], [1])
