@@ -10,7 +10,6 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -28,6 +27,7 @@ from h2.settings import SettingCodes, Settings
 
 from collector.api import RetryableExportError
 from exporters.otlp.grpc_status import refusal_of_reset
+from exporters.otlp.h2_draining import DrainingH2, NotTakenError
 from exporters.otlp.h2_exchange import Answer, Exchange
 from exporters.otlp.h2_liveness import Liveness
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from h2.events import Event
-    from hyperframe.frame import Frame, GoAwayFrame
 
     from exporters.otlp.options import KeepaliveOptions
 
@@ -50,26 +49,13 @@ _STALE_S = 60.0
 """After this long a silence the path may be gone: a ping goes along with the next request."""
 
 
-class NotTakenError(RetryableExportError):
-    """The connection ended before the backend looked at the request: another one may have it at once."""
-
-
-class _Draining(H2Connection):
-    """`h2` closes a connection at GOAWAY; here the streams that the backend still answers are heard to their end."""
-
-    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
-        event = ConnectionTerminated()
-        event.last_stream_id = frame.last_stream_id
-        return [], [event]
-
-
 class Connection(asyncio.Protocol):
     """Made by `loop.create_connection`; `ready()` tells when requests may begin."""
 
     def __init__(self, keepalive: KeepaliveOptions | None, *, secure: bool) -> None:
         self._keepalive = keepalive
         self._secure = secure
-        self._h2 = _Draining(H2Configuration(client_side=True))
+        self._h2 = DrainingH2(H2Configuration(client_side=True))
         self._exchanges: dict[int, Exchange] = {}
         self._paused = self._draining = False
         self._unasked = 0
