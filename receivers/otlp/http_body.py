@@ -13,6 +13,8 @@ from receivers.otlp.service import RETRY_AFTER_NS
 from receivers.otlp.transport import Answer, Code, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aiohttp import web
 
     from collector.api import Permit
@@ -64,32 +66,49 @@ async def read(
     return b"".join(chunks)
 
 
-def decompress(encoding: str, body: bytes, door: Door, permit: Permit, limit: int) -> bytes:
-    """The plain body. Any thread; takes time in proportion to `limit` at the most.
+class Body:
+    """The plain body of a request, decompressed in one go or in two. On one thread at a time."""
 
-    Raises `RefusedError`; the permit is released whatever is raised.
-    """
-    pieces: list[bytes] = []
-    total = 0
-    granted = len(body)
-    try:
-        for piece in steps(encoding, body):
-            total += len(piece)
-            if total > limit:
-                break
-            if total > granted:
-                door.grow(permit, total - granted)
-                granted = total
-            pieces.append(piece)
-    except DamagedError as damage:
-        permit.release()
-        raise RefusedError(Answer(Code.INVALID_ARGUMENT, "malformed", str(damage))) from None
-    except RefusedError:
-        raise
-    except BaseException:
-        permit.release()
-        raise
-    if total > limit:
-        permit.release()
-        raise RefusedError(TOO_LARGE)
-    return b"".join(pieces)
+    def __init__(self, encoding: str, body: bytes, door: Door, permit: Permit, limit: int) -> None:
+        self._steps = _steps(encoding, body)
+        self._door = door
+        self._permit = permit
+        self._limit = limit
+        self._granted = len(body)
+        self._pieces: list[bytes] = []
+        self._total = 0
+
+    def read(self, most: int) -> bytes | None:
+        """All of it, or None once there is more than `most` bytes: another call goes on from there. Takes time in
+        proportion to `most`.
+
+        Raises `RefusedError`, for more than the limit too; the permit is released whatever is raised.
+        """
+        try:
+            for piece in self._steps:
+                self._total += len(piece)
+                if self._total > self._limit:
+                    break
+                if self._total > self._granted:
+                    more, self._granted = self._total - self._granted, self._total
+                    self._door.grow(self._permit, more)
+                self._pieces.append(piece)
+                if self._total > most:
+                    return None
+        except DamagedError as damage:
+            self._permit.release()
+            raise RefusedError(Answer(Code.INVALID_ARGUMENT, "malformed", str(damage))) from None
+        except RefusedError:
+            raise  # by `grow`, which has released it
+        except BaseException:
+            self._permit.release()
+            raise
+        if self._total > self._limit:
+            self._permit.release()
+            raise RefusedError(TOO_LARGE)
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def _steps(encoding: str, body: bytes) -> Iterator[bytes]:
+    yield from (body,) if encoding == "identity" else steps(encoding, body)

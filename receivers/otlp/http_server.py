@@ -75,7 +75,7 @@ class HttpTransport(Transport):
         self._waiting: set[asyncio.Future[Answer]] = set()
         self._reading: set[asyncio.Task[object]] = set()
         self._runner: web.ServerRunner | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="otlp-http")
 
     @property
     def port(self) -> int:
@@ -86,7 +86,6 @@ class HttpTransport(Transport):
         tls = _tls_context(options.tls) if options.tls else None
         sockets = await asyncio.to_thread(bind, Endpoint.parse(options.endpoint))
         self._port = sockets[0].getsockname()[1]
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="otlp-http")
         server = HttpConnections(
             self._handle,
             refuse=self._refuse,
@@ -111,8 +110,7 @@ class HttpTransport(Transport):
         # `cleanup` waits for requests in progress; `_expire` makes sure that they all end.
         await runner.cleanup()
         expiry.cancel()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _expire(self) -> None:
         for waiting in self._waiting:
@@ -165,7 +163,8 @@ class HttpTransport(Transport):
         length = request.content_length
         if length is not None and length > limit:
             return http_body.TOO_LARGE
-        granted = min(limit, http_body.FIRST_GRANT) if length is None else length
+        limit = limit if length is None else length
+        granted = min(limit, http_body.FIRST_GRANT)  # bytes that are only announced take nobody's room
         permit = door.admit(granted)
         with self._while_reading():
             body = await http_body.read(request, door, permit, granted=granted, limit=limit, seconds=self._read_timeout)
@@ -183,24 +182,27 @@ class HttpTransport(Transport):
                 with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
                     loop.call_soon_threadsafe(_settle, waiting, answer)
 
-        def work(body: bytes) -> None:
+        def work(body: http_body.Body, most: int) -> bool:
             try:
-                if encoding != "identity":
-                    limit = self._options.max_request_body_size
-                    body = http_body.decompress(encoding, body, door, permit, limit)
+                plain = body.read(most)
             except RefusedError as refused:
                 answered(refused.answer)
             except Exception:  # noqa: BLE001 - in a thread nobody else would answer
                 answered(INTERNAL)
             else:
-                door.export(body, kind, permit, answered)
+                if plain is None:
+                    return False
+                door.export(plain, kind, permit, answered)
+            return True
 
-        inline = _INLINE_PLAIN if encoding == "identity" else _INLINE_COMPRESSED
-        if len(body) <= inline or self._pool is None:
-            work(body)
-        else:
-            self._pool.submit(work, body)
+        # A few compressed bytes can stand for many: here, on the event loop, only the first are looked at.
+        limit = self._options.max_request_body_size
+        small = len(body) <= (_INLINE_PLAIN if encoding == "identity" else _INLINE_COMPRESSED)
+        parts = http_body.Body(encoding, body, door, permit, limit)
         del body  # the pipeline owns it now, and may let go of it before the answer comes
+        if not (small and work(parts, _INLINE_PLAIN)):
+            self._pool.submit(work, parts, limit)
+        del parts
         if waiting.done():
             return waiting.result()
         self._waiting.add(waiting)

@@ -6,9 +6,10 @@ import gzip
 import json
 import logging
 import re
+import socket
 import struct
 import zlib
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 import pytest
@@ -272,8 +273,6 @@ async def test_a_body_that_breaks_off(caplog):
     async with attacked(caplog) as running:
 
         def attack():
-            import socket
-
             with socket.create_connection(("127.0.0.1", running.ports["http"])) as sock:
                 sock.sendall(head + b"Content-Length: 900\r\n\r\nabc")
 
@@ -285,8 +284,6 @@ async def test_more_connections_than_allowed(caplog):
     async with attacked(caplog, http_options={"max_connections": 5}) as running:
 
         def attack():
-            import socket
-
             socks = [socket.create_connection(("127.0.0.1", running.ports["http"])) for _ in range(20)]
             closed = 0
             for sock in socks:
@@ -302,6 +299,44 @@ async def test_more_connections_than_allowed(caplog):
 
         # The bystander holds one of the five.
         assert await asyncio.to_thread(attack) == 16
+
+
+async def test_silent_connections_make_room_for_those_that_speak(caplog):
+    options = {"max_connections": 8, "read_header_timeout": "400ms"}
+    async with attacked(caplog, http_options=options) as running:
+        port = running.ports["http"]
+
+        def attack():
+            socks = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+            answers = [post(port, payload())[0] for _ in range(3)]
+            for sock in socks:
+                sock.settimeout(1)
+                with suppress(ConnectionError):
+                    assert sock.recv(1) == b""
+                sock.close()
+            return answers
+
+        assert await asyncio.to_thread(attack) == [200] * 3
+        assert running.refusals() == {}
+
+
+async def test_bytes_that_are_only_announced_take_nobodys_room(caplog):
+    head = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
+    async with attacked(caplog) as running:
+        running.intake.room = 4 << 20
+
+        def attack():
+            socks = [socket.create_connection(("127.0.0.1", running.ports["http"])) for _ in range(40)]
+            for sock in socks:
+                sock.sendall(head + b"Content-Length: 20000000\r\n\r\nab")
+            return socks
+
+        socks = await asyncio.to_thread(attack)
+        await asyncio.sleep(0.1)
+        assert (await asyncio.to_thread(post, running.ports["http"], payload()))[0] == 200
+        for sock in socks:
+            sock.close()
+        await _settled(running, {"unread": 40})
 
 
 JSON_MALFORMED = {
