@@ -598,6 +598,19 @@ async def test_a_bug_in_an_exporter_is_not_quoted_in_the_log(make, sent, caplog)
     await queue.stop(1)
 
 
+async def test_an_ack_that_raises_does_not_have_its_batch_sent_again(make):
+    def broken(outcome, reason):
+        raise RuntimeError("an on_done that breaks its contract")
+
+    queue, exporter = make()
+    await queue.start()
+    queue.offer(Batch(request_bytes(["a"]), Ack(broken), count=1))
+    await asyncio.sleep(0.1)
+    assert exporter.requests == [["a"]]
+    assert queue.bytes == queue.items == 0
+    await queue.stop(1)
+
+
 async def test_random_faults_end_every_batch_exactly_once(make, tmp_path):
     import random
 
