@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from collector.http_connection import HttpConnections
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client import CollectorRegistry
 
     from collector.graph.graph import Graph
 
+_CONNECTIONS = 128
+_HEADER_SECONDS = 5.0
+_IDLE_SECONDS = 75.0
+"""Longer than the minute between the scrapes of most, so that they keep their connection."""
+
+_WHY = re.compile(r"/why/([0-9a-fA-F]{32})")
+_ALLOWED = ("GET", "HEAD")
+
 
 class AdminServer:
-    """Serves what an operator asks. Replies hold no telemetry but the trace ID that was asked for."""
+    """Serves what an operator asks. Replies hold no telemetry but the trace ID that was asked for, and nothing of a
+    request that isn't understood; neither does the log.
+    """
 
     def __init__(self, address: str, registry: CollectorRegistry) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._registry = registry
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
+        self._pages: dict[str, Callable[[], web.Response]] = {
+            "/metrics": self._metrics,
+            "/livez": self._live,
+            "/readyz": self._ready,
+            "/startupz": self._started,
+        }
         self.graph: Graph | None = None
         """The graph that runs now; None while the gateway starts or stops."""
 
     async def start(self) -> None:
         """Listen. Raises `OSError` when the address is taken."""
-        app = web.Application()
-        app.add_routes(
-            [
-                web.get("/metrics", self._metrics),
-                web.get("/livez", self._live),
-                web.get("/readyz", self._ready),
-                web.get("/startupz", self._started),
-                web.get("/why/{trace_id:[0-9a-fA-F]{32}}", self._why),
-            ]
+        server = HttpConnections(
+            self._serve,
+            refuse=_refused,
+            most=_CONNECTIONS,
+            header_timeout=_HEADER_SECONDS,
+            log=logging.getLogger("butterfly.admin"),
+            keepalive_timeout=_IDLE_SECONDS,
+            lingering_time=1.0,
         )
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.ServerRunner(server)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
 
@@ -52,20 +74,35 @@ class AdminServer:
             return self._port
         return int(self._runner.addresses[0][1])
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
+    async def _serve(self, request: web.BaseRequest) -> web.Response:
+        response = self._page(request)
+        response.headers["Server"] = "butterfly"
+        return response
+
+    def _page(self, request: web.BaseRequest) -> web.Response:
+        page = self._pages.get(request.path)
+        asked = _WHY.fullmatch(request.path)
+        if page is None and asked is not None:
+            page = partial(self._why, bytes.fromhex(asked[1]))
+        if page is None:
+            return web.Response(text="nothing is served at this path\n", status=404)
+        if request.method not in _ALLOWED:
+            return web.Response(text="ask with GET\n", status=405, headers={"Allow": ", ".join(_ALLOWED)})
+        return page()
+
+    def _metrics(self) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def _live(self, _request: web.Request) -> web.Response:
+    def _live(self) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def _started(self, _request: web.Request) -> web.Response:
+    def _started(self) -> web.Response:
         return _answer([] if self.graph is not None else ["starting"])
 
-    async def _ready(self, _request: web.Request) -> web.Response:
+    def _ready(self) -> web.Response:
         return _answer(self.graph.not_ready() if self.graph is not None else ["starting"])
 
-    async def _why(self, request: web.Request) -> web.Response:
-        trace_id = bytes.fromhex(request.match_info["trace_id"])
+    def _why(self, trace_id: bytes) -> web.Response:
         found = []
         for _, runner in self.graph.runners() if self.graph is not None else ():
             if runner.head is not None and (verdict := runner.head.processor.explain(trace_id)) is not None:
@@ -75,3 +112,8 @@ class AdminServer:
 
 def _answer(reasons: list[str]) -> web.Response:
     return web.Response(text="\n".join([*reasons, ""]) if reasons else "ok\n", status=503 if reasons else 200)
+
+
+def _refused(status: int) -> web.Response:
+    text = "this is not an HTTP/1.1 request that this server takes" if status < 500 else "internal error"
+    return web.Response(text=f"{text}\n", status=status, headers={"Server": "butterfly"})

@@ -1,6 +1,8 @@
 """What an operator is served: every page, what it says in each state, and nothing that nobody asked for."""
 
+import asyncio
 import json
+import logging
 from types import SimpleNamespace
 
 import aiohttp
@@ -127,7 +129,7 @@ async def test_an_id_that_nobody_knows_is_404_with_no_verdict(admin):
 async def test_anything_else_is_404_and_quotes_nothing(admin, path):
     admin.graph = Graph({bytes.fromhex(TRACE): {"state": "open"}})
     status, text, _ = await admin.get(path)
-    assert (status, text) == (404, "404: Not Found")
+    assert (status, text) == (404, "nothing is served at this path\n")
 
 
 @pytest.mark.parametrize("page", ["/metrics", "/livez", "/readyz", f"/why/{TRACE}"])
@@ -173,3 +175,45 @@ async def test_an_address_in_use_is_an_error():
 
 async def test_stopping_what_never_started_is_no_error():
     await AdminServer("127.0.0.1:0", Meter().registry).stop()
+
+
+SECRET = b"hunter2-secret"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        SECRET + b"\r\n\r\n",
+        b"GET /" + SECRET + b" HTTP/9.x\r\n\r\n",
+        b"GET /" + SECRET * 1000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + SECRET * 1000 + b"\r\n\r\n",
+        b"GET http://[::" + SECRET + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /" + SECRET + b"%0d%0a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    ],
+    ids=["text", "version", "path", "header", "url", "CRLF", "length"],
+)
+async def test_nothing_of_a_bad_request_is_quoted(admin, caplog, asked):
+    caplog.set_level(logging.INFO)
+    reader, writer = await asyncio.open_connection("127.0.0.1", admin.port)
+    writer.write(asked)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert answer.split(b" ")[1] in {b"400", b"404"}
+    for leak in (b"hunter", b"aiohttp", b"Python", b"Length"):
+        assert leak not in answer.replace(b"Content-Length", b"")
+    assert caplog.records == []
+
+
+async def test_a_page_that_breaks_quotes_nothing(admin, caplog):
+    caplog.set_level(logging.INFO)
+    admin.graph = SimpleNamespace()
+    assert (await admin.get("/readyz"))[:2] == (500, "internal error\n")
+    assert caplog.records == []
+
+
+async def test_those_who_say_nothing_keep_nobody_out(admin):
+    silent = [await asyncio.open_connection("127.0.0.1", admin.port) for _ in range(200)]
+    assert (await admin.get("/livez"))[0] == 200
+    for _, writer in silent:
+        writer.close()
