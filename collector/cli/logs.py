@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,36 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Encoding = Literal["console", "json"]
+
+_LIBRARIES = frozenset({"aiohttp", "asyncio", "concurrent", "grpc", "h2", "hpack", "hyperframe"})
+_SAY_AGAIN_S = 60.0
+
+
+class Discretion(logging.Filter):
+    """Keeps the words of the network's libraries out of the log: they quote what peers sent, and for debugging also the
+    headers that are sent to a backend, its credentials among them.
+
+    That one of them complains is said, once a minute each. What asyncio caught is told to whoever asks for `debug`.
+    """
+
+    def __init__(self, *, debug: bool) -> None:
+        super().__init__()
+        self._debug = debug
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether `record` is written; a library's is made to say less."""
+        library = record.name.partition(".")[0]
+        if library not in _LIBRARIES or (self._debug and library == "asyncio"):
+            return True
+        now = time.monotonic()
+        if record.levelno < logging.WARNING or now - self._said.get(library, float("-inf")) < _SAY_AGAIN_S:
+            return False
+        self._said[library] = now
+        hint = "; debug logging shows which" if library == "asyncio" else ""
+        record.msg, record.args = f"a problem inside this library{hint}", ()
+        record.exc_info = record.exc_text = record.stack_info = None
+        return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -43,4 +74,5 @@ def configure(level: str, encoding: Encoding, console: Console | None) -> None:
             if encoding == "json"
             else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
         )
+    handler.addFilter(Discretion(debug=level.lower() == "debug"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

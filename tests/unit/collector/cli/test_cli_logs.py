@@ -118,3 +118,31 @@ def test_configured_twice_everything_is_said_once(root, monkeypatch):
         configure("info", "json", None)
     logging.getLogger("butterfly").info("word")
     assert len(stream.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize("library", ["aiohttp.server", "grpc._cython.cygrpc", "hpack.hpack", "asyncio"])
+def test_a_librarys_words_are_not_repeated(lines, library):
+    log = logging.getLogger(library)
+    for _ in range(3):
+        try:
+            raise ValueError("hunter2")
+        except ValueError:
+            log.exception("it was %s", "hunter2")
+    log.info("hunter2")
+    (entry,) = lines()
+    assert (entry["level"], entry["component"]) == ("error", library)
+    assert "hunter2" not in json.dumps(entry)
+    assert "ValueError" not in json.dumps(entry)
+
+
+def test_debug_logging_shows_what_asyncio_caught_and_no_header(root, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    configure("debug", "json", None)
+    logging.getLogger("asyncio").error("never retrieved")
+    logging.getLogger("hpack.hpack").debug("Adding authorization: hunter2")
+    logging.getLogger("hpack.hpack").error("Adding authorization: hunter2")
+    logging.getLogger("my_processor").debug("mine")
+    assert "never retrieved" in stream.getvalue()
+    assert "mine" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
