@@ -125,7 +125,7 @@ def test_a_librarys_words_are_not_repeated(lines, library):
     log = logging.getLogger(library)
     for _ in range(3):
         try:
-            raise ValueError("hunter2")
+            int("hunter2")
         except ValueError:
             log.exception("it was %s", "hunter2")
     log.info("hunter2")
