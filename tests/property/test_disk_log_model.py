@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from collector.api import Ack, Batch, BuildContext, Context, Outcome
 from collector.connectors.disk import DiskConnector, DiskOptions
@@ -133,7 +133,6 @@ class DiskLogModel(RuleBasedStateMachine):
                 break
             del self.verdicts[0]
 
-    @precondition(lambda self: self.records)
     @rule(share=st.floats(0, 1), max_bytes=st.sampled_from([1, 4000, 100_000]))
     def read(self, share, max_bytes):
         position = self.committed + round(share * (len(self.records) - self.committed))
