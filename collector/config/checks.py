@@ -150,6 +150,12 @@ class Checks:
                 self._problems.error(
                     path, f"no pipeline writes it: {connector!r} must be among some pipeline's exporters"
                 )
+            if len(readers) > 1:
+                self._problems.error(
+                    path,
+                    f"{readers[0].id} and {readers[1].id} both read it: a log has one reader; name the exporters of both "
+                    "in one pipeline",
+                )
             if not (writers and readers and cls is not None and issubclass(cls, DurableConnector)):
                 continue
             written = {p.signal for p in writers}
