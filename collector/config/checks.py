@@ -153,8 +153,8 @@ class Checks:
             if len(readers) > 1:
                 self._problems.error(
                     path,
-                    f"{readers[0].id} and {readers[1].id} both read it: a log has one reader; name the exporters of both "
-                    "in one pipeline",
+                    f"{readers[0].id} and {readers[1].id} both read it: a log has one reader; "
+                    "name the exporters of both in one pipeline",
                 )
             if not (writers and readers and cls is not None and issubclass(cls, DurableConnector)):
                 continue
