@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -59,6 +60,13 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             entry["error"] = record.exc_info[0].__name__
         return json.dumps(entry)
+
+
+def hush_grpc() -> None:
+    """Before gRPC is loaded: its C core writes a line to standard error for every peer that speaks bad TLS or HTTP/2,
+    without a limit. `GRPC_VERBOSITY` brings them back.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def configure(level: str, encoding: Encoding, console: Console | None) -> None:

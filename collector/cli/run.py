@@ -16,7 +16,7 @@ import click
 import uvloop
 from rich.console import Console
 
-from collector.cli.logs import configure
+from collector.cli.logs import configure, hush_grpc
 from collector.cli.screen import Screen
 from collector.config import load, select
 from collector.errors import ButterflyError, ConfigError
@@ -55,6 +55,7 @@ def run(path: Path, pipelines: str, screen: bool | None, demo: bool) -> None:
         config = load(path, Registry())
         return select(config, [each.strip() for each in pipelines.split(",")]) if pipelines else config
 
+    hush_grpc()
     try:
         config = read()
     except ConfigError as error:

@@ -75,6 +75,7 @@ class HttpTransport(Transport):
         self._waiting: set[asyncio.Future[Answer]] = set()
         self._reading: set[asyncio.Task[object]] = set()
         self._runner: web.ServerRunner | None = None
+        self._listeners: list[asyncio.Server] = []
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="otlp-http")
 
     @property
@@ -99,14 +100,21 @@ class HttpTransport(Transport):
         )
         self._runner = web.ServerRunner(server)
         await self._runner.setup()
-        for sock in sockets:
-            await web.SockSite(self._runner, sock, ssl_context=tls).start()
+        loop = asyncio.get_running_loop()
+        # Not aiohttp's sites: they leave a peer a minute for the TLS handshake, during which nobody counts it.
+        patience = self._options.read_header_timeout / 1e9 if tls else None
+        self._listeners = [
+            await loop.create_server(server, sock=sock, ssl=tls, ssl_handshake_timeout=patience, backlog=128)
+            for sock in sockets
+        ]
 
     async def stop(self, grace: float) -> None:
         runner, self._runner = self._runner, None
         if runner is None:
             return
         expiry = asyncio.get_running_loop().call_later(grace, self._expire)
+        for listener in self._listeners:
+            listener.close()
         # `cleanup` waits for requests in progress; `_expire` makes sure that they all end.
         await runner.cleanup()
         expiry.cancel()

@@ -128,3 +128,11 @@ async def test_a_missing_certificate_stops_the_start(tmp_path, protocol):
     with pytest.raises(OSError):
         async with serving(**{protocol: {"tls": tls}}):
             pytest.fail("started without a certificate")
+
+
+async def test_a_handshake_that_is_never_finished_is_cut(certificates):
+    tls = {"cert_file": str(certificates / "server.pem"), "key_file": str(certificates / "server.key")}
+    async with serving(http_options={"tls": tls, "read_header_timeout": "300ms"}) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.ports["http"])
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
