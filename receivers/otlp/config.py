@@ -92,7 +92,7 @@ class HttpOptions(Options):
     endpoint: Address = option("localhost:4318", about="Address and port to listen on.")
     traces_url_path: str = option("/v1/traces", about="Path that takes traces.", pattern="^/[!-~]*$")
     max_request_body_size: Size = option(20 << 20, about="Largest body, decompressed.", gt=0, le=512 << 20)
-    max_connections: int = option(1024, about="Connections at once; more are closed at once.", gt=0)
+    max_connections: int = option(1024, about="Connections at once; past that, silent ones are closed.", gt=0)
     read_timeout: Duration = option(seconds(10), about="Time for a request's body to arrive.", gt=0)
     read_header_timeout: Duration = option(seconds(5), about="Time for a request's headers to arrive.", gt=0)
     idle_timeout: Duration = option(seconds(60), about="Close a connection without requests after this.", gt=0)

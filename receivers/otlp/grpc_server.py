@@ -20,7 +20,7 @@ import grpc
 
 from receivers.otlp import status
 from receivers.otlp.grpc_aio import Server
-from receivers.otlp.grpc_waits import Waits
+from receivers.otlp.grpc_waits import Arrivals, Waits
 from receivers.otlp.listen import Endpoint, bind
 from receivers.otlp.service import INTERNAL, LATE, RETRY_AFTER_NS
 from receivers.otlp.transport import INLINE, Answer, Code, Kind, RefusedError, Transport
@@ -43,7 +43,9 @@ NOT_SERVED = Answer(Code.UNIMPLEMENTED, "not_served", "not served here")
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _DETAILS = "grpc-status-details-bin"
-_SWEEP_SECONDS = 0.05
+_SWEEP_SECONDS = 0.02
+_PARTS_MIB = 32
+"""Of messages that have not come whole, while the process grows."""
 _EXPIRY_SECONDS = 0.25
 _NO_LIMIT = 2**31 - 1
 
@@ -55,11 +57,19 @@ class GrpcTransport(Transport):
 
     name = "grpc"
 
-    def __init__(self, options: GrpcOptions, doors: Mapping[str, Door], door: Door, ack_timeout: float) -> None:
+    def __init__(
+        self,
+        options: GrpcOptions,
+        doors: Mapping[str, Door],
+        door: Door,
+        ack_timeout: float,
+        resident_bytes: Callable[[], int],
+    ) -> None:
         self._options = options
         self._doors = doors
         self._door = door
         self._ack_timeout = ack_timeout
+        self._resident_bytes = resident_bytes
         self._port = 0
         self._server: Server | None = None
         self._house: _House | None = None
@@ -70,7 +80,7 @@ class GrpcTransport(Transport):
 
     async def start(self) -> None:
         options = self._options
-        house = _House(options, self._ack_timeout)
+        house = _House(options, self._ack_timeout, self._resident_bytes)
         methods = _Methods(self._doors, self._door, house)
         server = Server(house.loop, methods, self._doors, _server_options(options))
         credentials = _credentials(options.tls) if options.tls else None
@@ -104,12 +114,16 @@ class GrpcTransport(Transport):
 class _House:
     """What all calls of a server share: how many there are, who waits, and threads for what is big."""
 
-    def __init__(self, options: GrpcOptions, ack_timeout: float) -> None:
+    def __init__(self, options: GrpcOptions, ack_timeout: float, resident_bytes: Callable[[], int]) -> None:
         self.loop = asyncio.get_running_loop()
         self.most = options.max_requests
         self.inside = 0
-        self.arrivals = Waits[asyncio.Task[object]](
-            options.read_timeout / 1e9, asyncio.Task.cancel, max(options.max_requests // 2, 1)
+        self.arrivals = Arrivals[asyncio.Task[object]](
+            options.read_timeout / 1e9,
+            asyncio.Task.cancel,
+            most=max(options.max_requests // 2, 1),
+            few=max(_PARTS_MIB // options.max_recv_msg_size_mib, 2),
+            resident_bytes=resident_bytes,
         )
         self.acks = Waits[asyncio.Future[Answer]](ack_timeout, partial(_settle, answer=LATE))
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="otlp-grpc")

@@ -12,6 +12,8 @@ else:
     Waiting = TypeVar("Waiting")
 
 _SLOW_SECONDS = 0.1
+_SOON_SECONDS = 0.05  # a busy event loop lets good senders wait for less
+_GROWTH = 32 << 20
 
 
 class Waits(Generic[Waiting]):
@@ -38,10 +40,13 @@ class Waits(Generic[Waiting]):
 
     def sweep(self, now: float) -> None:
         """Cut whoever has waited too long."""
-        over = 0 if self._most is None else len(self._since) - self._most
+        self._sweep(now, len(self._since) if self._most is None else self._most, _SLOW_SECONDS)
+
+    def _sweep(self, now: float, most: int, slow: float) -> None:
+        over = len(self._since) - most
         chosen: list[Waiting] = []
         for one, since in self._since.items():
-            if now - since < (_SLOW_SECONDS if len(chosen) < over else self._timeout):
+            if now - since < (slow if len(chosen) < over else self._timeout):
                 break
             chosen.append(one)
         self._take(chosen)
@@ -54,3 +59,34 @@ class Waits(Generic[Waiting]):
         for one in chosen:
             del self._since[one]
             self._cut(one)
+
+
+class Arrivals(Waits[Waiting]):
+    """Waits for messages. What has come of them lies in gRPC's memory, which no budget counts.
+
+    So when the process has grown by 32 MiB since only `few` waited, more than those few are too many that have waited
+    for a twentieth of a second: otherwise one connection that sends its messages but for the last byte holds a
+    hundred of them.
+    """
+
+    def __init__(
+        self,
+        timeout: float,
+        cut: Callable[[Waiting], object],
+        most: int,
+        few: int,
+        resident_bytes: Callable[[], int],
+    ) -> None:
+        super().__init__(timeout, cut, most)
+        self._few = min(few, most)
+        self._resident_bytes = resident_bytes
+        self._before = resident_bytes()
+
+    def sweep(self, now: float) -> None:
+        """Cut whoever has waited too long, and look at the memory."""
+        resident = self._resident_bytes()
+        if len(self._since) <= self._few:
+            self._before = resident
+        if resident - self._before > _GROWTH:
+            self._sweep(now, self._few, _SOON_SECONDS)
+        super().sweep(now)

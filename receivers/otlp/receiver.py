@@ -73,7 +73,9 @@ class OtlpReceiver(Receiver):
         ack_timeout = config.ack_timeout / 1e9
         wanted: list[Transport] = []
         if config.protocols.grpc is not None:
-            wanted.append(GrpcTransport(config.protocols.grpc, {TRACES: door}, door, ack_timeout))
+            wanted.append(
+                GrpcTransport(config.protocols.grpc, {TRACES: door}, door, ack_timeout, self.context.resident_bytes)
+            )
         if config.protocols.http is not None:
             path = config.protocols.http.traces_url_path
             wanted.append(HttpTransport(config.protocols.http, {path: door}, door, ack_timeout, self.context.log))

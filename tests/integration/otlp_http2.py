@@ -1,6 +1,11 @@
 """Just enough HTTP/2 to misbehave: frames and uncompressed headers, by hand."""
 
 import socket
+import time
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import StreamEnded, StreamReset
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PATH = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -60,3 +65,35 @@ def receive(sock, wait=2.0):
     except OSError:
         pass
     return got
+
+
+def withhold(port, streams, size, seconds):
+    """Open `streams` calls on one connection and send all but the end of each one's message of `size` bytes, as far as
+    the windows let it; stay for `seconds`.
+    """
+    client = H2Connection(H2Configuration(client_side=True))
+    client.initiate_connection()
+    for _ in range(streams):
+        fields = [(":method", "POST"), (":scheme", "http"), (":path", PATH), (":authority", "localhost")]
+        stream = client.get_next_available_stream_id()
+        client.send_headers(stream, [*fields, ("content-type", "application/grpc"), ("te", "trailers")])
+        client.send_data(stream, message(b"", length=size))
+    left = dict.fromkeys(range(1, 2 * streams, 2), size - 1)
+    sock = socket.create_connection(("127.0.0.1", port), timeout=0.02)
+    end = time.monotonic() + seconds
+    while left and time.monotonic() < end:
+        for stream in left:
+            while room := min(client.local_flow_control_window(stream), client.max_outbound_frame_size, left[stream]):
+                client.send_data(stream, bytes(room))
+                left[stream] -= room
+        sock.settimeout(5)
+        sock.sendall(client.data_to_send())
+        sock.settimeout(0.02)
+        try:
+            events = client.receive_data(sock.recv(1 << 20))
+        except TimeoutError:
+            continue
+        for event in events:
+            if isinstance(event, StreamReset | StreamEnded):
+                left.pop(event.stream_id, None)
+    sock.close()

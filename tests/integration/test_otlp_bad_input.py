@@ -8,13 +8,15 @@ import logging
 import re
 import socket
 import struct
+import sys
 import zlib
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import grpc
 import pytest
 import zstandard
-from otlp_harness import Bystander, export, payload, post, raw, serving, spans_of
+from otlp_harness import RSS_WITHIN, Bystander, export, payload, post, raw, serving, spans_of
 from otlp_http2 import connect, data, headers, message, receive, reset
 
 GZIP = {"Content-Encoding": "gzip"}
@@ -23,14 +25,14 @@ SECRET = "hunter2-secret-payload"
 
 
 @asynccontextmanager
-async def attacked(caplog, **config):
+async def attacked(caplog, *, rss_within=RSS_WITHIN, **config):
     """A receiver with a bystander, who must be served afterwards."""
     caplog.set_level(logging.INFO)
     async with serving(**config) as running:
         bystander = await asyncio.to_thread(Bystander, running)
         try:
             yield running
-            await asyncio.to_thread(bystander.check)
+            await asyncio.to_thread(bystander.check, rss_within)
         finally:
             await asyncio.to_thread(bystander.close)
     for record in caplog.records:
@@ -176,6 +178,14 @@ async def test_a_decompression_bomb_over_grpc(caplog):
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert not any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())
         await _settled(running, {"unread": 2})
+
+
+async def _settled_to(running, outcome, least):
+    for _ in range(100):
+        if running.refusals()[outcome] >= least:
+            return
+        await asyncio.sleep(0.02)
+    assert running.refusals()[outcome] >= least
 
 
 async def _settled(running, refusals):
@@ -429,6 +439,16 @@ async def test_grpc_headers_that_are_not_text(caplog):
         clean(await asyncio.to_thread(attack))
         assert running.refusals() == {"unauthenticated": 1}
         assert SECRET not in caplog.text
+
+
+async def test_messages_without_their_last_byte_hold_no_memory(caplog):
+    # How much comes between two looks at the memory is the machine's affair; unchecked it would be 360 MiB.
+    async with attacked(caplog, rss_within=128 << 20) as running:
+        # Another process: the sender's own memory must not count.
+        sender = f"import otlp_http2; otlp_http2.withhold({running.ports['grpc']}, 90, {4 << 20}, 3.0)"
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", sender, cwd=Path(__file__).parent)
+        assert await process.wait() == 0
+        await _settled_to(running, "slow", 80)
 
 
 async def test_an_http2_flood_of_resets(caplog):
