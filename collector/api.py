@@ -52,6 +52,7 @@ from collector.wire import (
     select,
     to_json,
     validate,
+    write_json,
 )
 
 __all__ = [
@@ -111,4 +112,5 @@ __all__ = [
     "select",
     "to_json",
     "validate",
+    "write_json",
 ]

@@ -7,9 +7,11 @@ import errno
 import os
 import stat
 from datetime import UTC, datetime
+from glob import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _BLOCK = 1 << 16
@@ -55,21 +57,28 @@ class LineFile:
         """Write `line` and a newline. When it returns the line survives this process, with `fsync` also
         the machine.
         """
+        self.append_in_pieces(len(line), lambda write: write(line))
+
+    def append_in_pieces(self, size: int, produce: Callable[[Callable[[bytes], None]], object]) -> None:
+        """`append` for a line of `size` bytes that need not be in memory as a whole: `produce` is called with a
+        function that writes a piece. What it raises is raised, and the line taken back.
+        """
         if self._file < 0 or self._moved():
             self.close()
             self.open()
-        if self._max_bytes and self._size and self._size + len(line) + 1 > self._max_bytes:
+        if self._max_bytes and self._size and self._size + size + 1 > self._max_bytes:
             self._rotate()
         try:
-            self._write(line + b"\n")
+            produce(self._write)
+            self._write(b"\n")
             if self._fsync:
                 os.fdatasync(self._file)
-        except OSError:
+        except BaseException:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size)
             self.close()  # the next append opens the file again, and repairs what could not be taken back now
             raise
-        self._size += len(line) + 1
+        self._size += size + 1
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -87,7 +96,8 @@ class LineFile:
         self.close()
         self._path.rename(self._path.with_name(f"{self._path.stem}-{now}{self._path.suffix}"))
         self.open()
-        aside = sorted(self._path.parent.glob(f"{self._path.stem}-????-??-??T*{self._path.suffix}"))
+        stem, suffix = escape(self._path.stem), escape(self._path.suffix)
+        aside = sorted(self._path.parent.glob(f"{stem}-????-??-??T*{suffix}"))
         for old in aside[: -self._max_backups] if self._max_backups else []:
             old.unlink(missing_ok=True)
 

@@ -18,12 +18,19 @@ from collector.api import (
     Signal,
     option,
     to_json,
+    write_json,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collector.api import Batch
+
+
+_WHOLE = 1 << 20
+"""Bytes of a payload whose JSON, up to seven times as long, is made in memory. A longer one is written twice, the first
+time to be measured: rotation must know how long a line is.
+"""
 
 
 class RotationOptions(Options):
@@ -81,7 +88,17 @@ class FileExporter(Exporter):
         return 0
 
     def _append(self, payload: bytes, signal: Signal) -> None:
-        self._lines.append(to_json(payload, signal.value))
+        if len(payload) <= _WHOLE:
+            self._lines.append(to_json(payload, signal.value))
+            return
+        size = 0
+
+        def count(piece: bytes) -> None:
+            nonlocal size
+            size += len(piece)
+
+        write_json(payload, count, signal.value)
+        self._lines.append_in_pieces(size, lambda write: write_json(payload, write, signal.value))
 
     async def _in_thread(self, function: Callable[..., None], *arguments: object) -> None:
         """One thread does everything to the file: a write whose caller was cancelled still ends before the

@@ -23,10 +23,13 @@ from collector.errors import StorageError
 from collector.line_file import LineFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _NAME = "dead-letter.jsonl"
 _PATTERN = "dead-letter*.jsonl"
+_END = b'"}'
+_STRIDE = 3 << 16
+"""Bytes that are encoded at once: base64 takes them by threes."""
 _SEGMENTS = 8
 """The newest file is set aside when it holds this part of the room: then it can be replayed and removed."""
 
@@ -75,20 +78,27 @@ class DeadLetter:
         await asyncio.to_thread(self._write, entry, batch.to_bytes())
 
     def _write(self, entry: dict[str, str | int], payload: bytes) -> None:
-        entry["payload"] = base64.b64encode(payload).decode("ascii")
-        line = orjson.dumps(entry)
+        head = orjson.dumps(entry)[:-1] + b',"payload":"'
+        size = len(head) + (len(payload) + 2) // 3 * 4 + len(_END)
+
+        def produce(write: Callable[[bytes], None]) -> None:
+            write(head)
+            for start in range(0, len(payload), _STRIDE):
+                write(base64.b64encode(payload[start : start + _STRIDE]))
+            write(_END)
+
         with self._lock:
             try:
-                self._append(line)
+                self._append(size, produce)
             except OSError as error:
                 raise StorageError(f"the dead letter can't be written: {error.strerror}") from None
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, size: int, produce: Callable[[Callable[[bytes], None]], None]) -> None:
         used = sum(file.stat().st_size for file in self._directory.glob(_PATTERN))
-        if used + len(line) + 1 > self._max_size:
+        if used + size + 1 > self._max_size:
             raise StorageError("the dead letter is full: replay or remove its files")
         try:
-            self._file.append(line)
+            self._file.append_in_pieces(size, produce)
         finally:
             self._file.close()
 

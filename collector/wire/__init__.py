@@ -4,7 +4,7 @@
 patches spans by copying slices, `view` shows single spans to Python, `otlp_json` translates to and from OTLP/JSON.
 """
 
-from collector.wire.otlp_json import from_json, to_json
+from collector.wire.otlp_json import from_json, to_json, write_json
 from collector.wire.rewrite import UNKNOWN_THRESHOLD, sample, select
 from collector.wire.scan import Malformed, Probes, SpanIndex, scan, validate
 
@@ -19,4 +19,5 @@ __all__ = [
     "select",
     "to_json",
     "validate",
+    "write_json",
 ]

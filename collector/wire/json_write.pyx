@@ -1,4 +1,8 @@
-"""OTLP protobuf bytes to OTLP/JSON text, in one walk and without the GIL."""
+"""OTLP protobuf bytes to OTLP/JSON text, in one walk and without the GIL.
+
+The text can be seven times its source, so it can also be had in pieces: whatever writes only appends, and what is
+written already may leave.
+"""
 
 from collector.wire.scan import Malformed
 
@@ -27,6 +31,37 @@ cdef enum Problem:
     OK = 0
     MALFORMED = -1
     NO_MEMORY = -2
+    REFUSED = -3             # by the taker of the pieces
+
+cdef enum:
+    PIECE = 1 << 18          # bytes from which on what is written leaves
+    STRIDE = 3 << 14         # bytes of a value that are turned into text at once
+
+
+cdef struct Output:
+    Buffer text              # first, so that a pointer to it is one to the whole
+    void* take               # NULL, or a Python function of bytes that says whether to go on
+
+
+cdef int pass_on(Buffer* out) noexcept nogil:
+    """Hand the text over that is there. `out` is the buffer of an `Output`."""
+    cdef Output* output = <Output*>out
+    cdef bint more = False
+    if output.take == NULL:
+        return OK
+    with gil:
+        try:
+            more = (<object>output.take)(PyBytes_FromStringAndSize(<char*>out.data, out.used))
+        except MemoryError:
+            return NO_MEMORY
+        except Exception:                    # the function keeps its own
+            pass
+    out.used = 0
+    return OK if more else REFUSED
+
+
+cdef inline int relieve(Buffer* out) noexcept nogil:
+    return pass_on(out) if out.used >= PIECE else OK
 
 
 cdef inline const FieldInfo* known_field(const MessageInfo* message, const Field* field) noexcept nogil:
@@ -40,6 +75,21 @@ cdef inline const FieldInfo* known_field(const MessageInfo* message, const Field
     return NULL
 
 
+cdef int put_run(Buffer* out, const uint8_t* at, const uint8_t* end) noexcept nogil:
+    """Bytes as they are, a stride at a time."""
+    cdef size_t size
+    cdef int problem
+    while at < end:
+        size = min(<size_t>(end - at), <size_t>PIECE)
+        if put(out, at, size) < 0:
+            return NO_MEMORY
+        at += size
+        problem = relieve(out)
+        if problem != OK:
+            return problem
+    return OK
+
+
 cdef int put_text(Buffer* out, const uint8_t* at, size_t size) noexcept nogil:
     """A JSON string: quotes, backslashes and controls escaped, all else as it is."""
     cdef const char* hexadecimal = b"0123456789abcdef"
@@ -48,12 +98,11 @@ cdef int put_text(Buffer* out, const uint8_t* at, size_t size) noexcept nogil:
     cdef uint8_t[6] escape
     cdef uint8_t c
     cdef size_t length
+    cdef int problem
     if not is_utf8(at, size):
         return MALFORMED
-    if reserve(out, size + 2) < 0:
+    if put_byte(out, c'"') < 0:
         return NO_MEMORY
-    out.data[out.used] = c'"'
-    out.used += 1
     escape[0] = c'\\'
     while at < end:
         c = at[0]
@@ -75,40 +124,42 @@ cdef int put_text(Buffer* out, const uint8_t* at, size_t size) noexcept nogil:
             escape[4] = c'0' + (c >> 4)
             escape[5] = <uint8_t>hexadecimal[c & 15]
             length = 6
-        if put(out, run, at - 1 - run) < 0 or put(out, escape, length) < 0:
-            return NO_MEMORY
+        problem = put_run(out, run, at - 1)
+        if problem == OK and put(out, escape, length) < 0:
+            problem = NO_MEMORY
+        if problem == OK:
+            problem = relieve(out)
+        if problem != OK:
+            return problem
         run = at
-    if put(out, run, end - run) < 0:
-        return NO_MEMORY
+    problem = put_run(out, run, end)
+    if problem != OK:
+        return problem
     return put_byte(out, c'"')
 
 
-cdef int put_hex(Buffer* out, const uint8_t* at, size_t size) noexcept nogil:
+cdef int hex_stride(Buffer* out, const uint8_t* at, size_t size) noexcept nogil:
     cdef const char* digits = b"0123456789abcdef"
     cdef uint8_t* to
     cdef size_t i
-    if reserve(out, 2 * size + 2) < 0:
+    if reserve(out, 2 * size) < 0:
         return NO_MEMORY
     to = out.data + out.used
-    to[0] = c'"'
     for i in range(size):
-        to[2 * i + 1] = <uint8_t>digits[at[i] >> 4]
-        to[2 * i + 2] = <uint8_t>digits[at[i] & 15]
-    to[2 * size + 1] = c'"'
-    out.used += 2 * size + 2
+        to[2 * i] = <uint8_t>digits[at[i] >> 4]
+        to[2 * i + 1] = <uint8_t>digits[at[i] & 15]
+    out.used += 2 * size
     return OK
 
 
-cdef int put_base64(Buffer* out, const uint8_t* at, size_t size) noexcept nogil:
+cdef int base64_stride(Buffer* out, const uint8_t* at, size_t size) noexcept nogil:
     cdef const char* digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     cdef uint8_t* to
     cdef size_t i
     cdef uint32_t group
-    if reserve(out, (size + 2) // 3 * 4 + 2) < 0:
+    if reserve(out, (size + 2) // 3 * 4) < 0:
         return NO_MEMORY
     to = out.data + out.used
-    to[0] = c'"'
-    to += 1
     for i in range(0, size, 3):
         group = <uint32_t>at[i] << 16
         if i + 1 < size:
@@ -120,9 +171,26 @@ cdef int put_base64(Buffer* out, const uint8_t* at, size_t size) noexcept nogil:
         to[2] = <uint8_t>digits[group >> 6 & 63] if i + 1 < size else c'='
         to[3] = <uint8_t>digits[group & 63] if i + 2 < size else c'='
         to += 4
-    to[0] = c'"'
-    out.used = to + 1 - out.data
+    out.used = to - out.data
     return OK
+
+
+cdef int put_coded(Buffer* out, const uint8_t* at, size_t size, bint hexadecimal) noexcept nogil:
+    """Bytes as a JSON string of hex digits, or of base64: a stride at a time, which base64's groups of 3 divide."""
+    cdef size_t stride
+    cdef int problem
+    if put_byte(out, c'"') < 0:
+        return NO_MEMORY
+    while size:
+        stride = min(size, <size_t>STRIDE)
+        problem = hex_stride(out, at, stride) if hexadecimal else base64_stride(out, at, stride)
+        if problem == OK:
+            problem = relieve(out)
+        if problem != OK:
+            return problem
+        at += stride
+        size -= stride
+    return put_byte(out, c'"')
 
 
 cdef int put_integer(Buffer* out, uint64_t magnitude, bint negative, bint quoted) noexcept nogil:
@@ -178,9 +246,9 @@ cdef int put_value(Buffer* out, const FieldInfo* info, const Field* field, int l
     if info.kind == MESSAGE:
         return put_message(out, info.message, field.body, field.after, levels - 1)
     if info.kind == HEX:
-        return put_hex(out, field.body, value)
+        return put_coded(out, field.body, value, True)
     if info.kind == BASE64:
-        return put_base64(out, field.body, value)
+        return put_coded(out, field.body, value, False)
     if info.kind == BOOL:
         return put(out, b"true", 4) if value else put(out, b"false", 5)
     if info.kind == DOUBLE:
@@ -291,6 +359,9 @@ cdef int put_message(
     cdef bint first = True
     if levels < 0:
         return MALFORMED
+    problem = relieve(out)
+    if problem != OK:
+        return problem
     tidy = inspect(message, at, end)
     if tidy < 0:
         return MALFORMED
@@ -398,23 +469,54 @@ cdef int put_untidy_message(
     return put_byte(out, c'}')
 
 
-def to_json(bytes payload not None, signal="traces"):
+cdef int write_request(Output* output, bytes payload, signal) except -9:
+    """The text of the request, in `output` as far as it isn't passed on. OK or REFUSED; raises `Malformed`."""
     cdef MessageInfo* message = request_info(signal)
     cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(payload)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
-    cdef Buffer out
+    cdef Buffer* out = &output.text
     cdef int problem
-    out.data = NULL
-    out.used = out.room = 0
+    with nogil:
+        problem = OK if reserve(out, PIECE if output.take != NULL else 2 * size + 16) == 0 else NO_MEMORY
+        if problem == OK:
+            problem = put_message(out, message, at, at + size, MAX_LEVELS)
+        if problem == OK:
+            problem = pass_on(out)
+    if problem == MALFORMED:
+        raise Malformed("not an OTLP request")
+    if problem == NO_MEMORY:
+        raise MemoryError
+    return problem
+
+
+def to_json(bytes payload not None, signal="traces"):
+    cdef Output output
+    output.take = NULL
+    output.text.data = NULL
+    output.text.used = output.text.room = 0
     try:
-        with nogil:
-            problem = OK if reserve(&out, 2 * size + 16) == 0 else NO_MEMORY
-            if problem == OK:
-                problem = put_message(&out, message, at, at + size, MAX_LEVELS)
-        if problem == MALFORMED:
-            raise Malformed("not an OTLP request")
-        if problem != OK:
-            raise MemoryError
-        return PyBytes_FromStringAndSize(<char*>out.data, out.used)
+        write_request(&output, payload, signal)
+        return PyBytes_FromStringAndSize(<char*>output.text.data, output.text.used)
     finally:
-        free(out.data)
+        free(output.text.data)
+
+
+def write_json(bytes payload not None, write, signal="traces"):
+    cdef Output output
+    cdef list raised = []
+
+    def take(piece):
+        try:
+            write(piece)
+        except BaseException as error:  # no-cython-lint: raised again below
+            raised.append(error)
+        return not raised
+
+    output.take = <void*>take
+    output.text.data = NULL
+    output.text.used = output.text.room = 0
+    try:
+        if write_request(&output, payload, signal) == REFUSED:
+            raise raised[0]
+    finally:
+        free(output.text.data)

@@ -112,3 +112,40 @@ def test_only_regular_files_are_written(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not a regular file"):
         LineFile(tmp_path / "pipe").open()
+
+
+def test_a_line_may_come_in_pieces(path):
+    file = LineFile(path, max_bytes=12)
+    file.append(b"one")
+    file.append_in_pieces(6, lambda write: [write(piece) for piece in (b"two", b"", b"abc")])
+    file.append_in_pieces(2, lambda write: write(b"xy"))  # 4 + 7 + 3 are more than 12
+    file.close()
+    assert path.read_bytes() == b"xy\n"
+    (aside,) = (other for other in path.parent.iterdir() if other != path)
+    assert aside.read_bytes() == b"one\ntwoabc\n"
+
+
+def test_a_line_whose_pieces_end_in_an_error_is_taken_back(path):
+    file = LineFile(path)
+    file.append(b"one")
+
+    def produce(write):
+        write(b"half")
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        file.append_in_pieces(8, produce)
+    file.append(b"two")
+    file.close()
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_backups_of_a_name_with_brackets_are_counted_and_those_of_others_left_alone(tmp_path):
+    other = tmp_path / "keptb-2026-01-01T00-00-00.000000.jsonl"
+    other.write_bytes(b"not ours")
+    file = LineFile(tmp_path / "kept[ab].jsonl", max_bytes=4, max_backups=1)
+    for line in (b"one", b"two", b"six", b"ten"):
+        file.append(line)
+    file.close()
+    assert other.exists()
+    assert len(list(tmp_path.iterdir())) == 3

@@ -148,3 +148,18 @@ async def test_a_path_that_cannot_be_opened_stops_the_start(make, tmp_path):
 
 def test_files_are_written_in_order(make, tmp_path):
     assert make(tmp_path / "t").order == "fifo"
+
+
+async def test_a_long_line_is_written_in_pieces_and_counts_for_the_rotation(make, tmp_path):
+    path = tmp_path / "traces.jsonl"
+    exporter = make(path, rotation={"max_megabytes": 6, "max_backups": 2})
+    await exporter.start()
+    name = "\x01" * (1 << 20)
+    for _ in range(2):
+        await export(exporter, name)  # 6 MiB of text each
+    await exporter.stop()
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2
+    for file in files:
+        (line,) = file.read_bytes().splitlines()
+        assert json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"] == name

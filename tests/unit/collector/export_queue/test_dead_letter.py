@@ -103,3 +103,13 @@ async def test_many_queues_may_write_at_once(tmp_path, batch):
 
 def test_an_absent_dead_letter_is_empty(tmp_path):
     assert list(read(tmp_path / "nothing")) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 196_607, 196_608, 196_609, 1_000_000])
+async def test_a_payload_of_any_length_is_read_back(tmp_path, size):
+    payload = os.urandom(size)
+    batch = Batch(payload, Ack(lambda _outcome, _reason: None), count=1)
+    await DeadLetter(tmp_path, 2 << 20).write(batch, "otlp", "rejected: no")
+    batch.ack.resolve(Outcome.REJECTED)
+    (found,) = read(tmp_path)
+    assert found.payload == payload

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from collector.wire import Malformed, from_json, to_json, validate
+from collector.wire import Malformed, from_json, to_json, validate, write_json
 
 EXAMPLE = Path(__file__).parents[3] / "data" / "opentelemetry_proto_trace.json"
 
@@ -337,3 +337,42 @@ print((status("VmHWM") - before) // 1024)
 def test_a_body_of_64_mib_takes_memory_for_what_is_kept_of_it_alone(text: str, most: int) -> None:
     done = subprocess.run([sys.executable, "-c", PEAK.format(text=text)], capture_output=True, text=True, check=True)
     assert int(done.stdout) <= most  # MiB
+
+
+def hostile(size: int) -> bytes:
+    """A request whose text is far longer than it: controls, quotes, bytes, ids and small elements, each of `size`."""
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(parent_span_id=b"\xff" * size)
+    span.name = "\x01" * size
+    span.status.message = '"' * size + "plain" * size
+    span.attributes.add(key="b").value.bytes_value = b"\x80" * (size + 1)
+    for _ in range(size // 10):
+        span.links.add(dropped_attributes_count=1)
+    return request.SerializeToString()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 49_152, 300_000])
+def test_the_pieces_are_the_text(size: int) -> None:
+    payload = hostile(size)
+    pieces: list[bytes] = []
+    write_json(payload, pieces.append)
+    assert b"".join(pieces) == to_json(payload)
+    assert max(map(len, pieces)) < 1 << 19
+    json.loads(b"".join(pieces))
+
+
+def test_what_the_taker_raises_ends_the_writing() -> None:
+    taken = []
+
+    def take(piece: bytes) -> None:
+        taken.append(piece)
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        write_json(hostile(300_000), take)
+    assert len(taken) == 1
+
+
+def test_malformed_bytes_are_refused_in_pieces_too() -> None:
+    with pytest.raises(Malformed):
+        write_json(b"\x0a\xff", lambda _piece: None)
