@@ -1,4 +1,4 @@
-"""A mutation fuzz of the wire scanner against protobuf: `python -m tests.fuzz.run --seconds 60`.
+"""A mutation fuzz of the wire code against protobuf: `python -m tests.fuzz.run --seconds 60`.
 
 Prints the first payload on which the two differ as hex and exits with 1. Under the sanitizers (`make sanitize`) a bad
 read or undefined behaviour ends the process.
@@ -16,6 +16,7 @@ import numpy as np
 from collector.wire.rewrite import select
 from collector.wire.scan import scan
 from tests.fuzz import oracle
+from tests.fuzz.consumers import read_json, use_damaged, use_good
 from tests.fuzz.generate import generate
 from tests.fuzz.mutate import mutate
 
@@ -45,7 +46,8 @@ def main() -> int:
     corpus = [generate(rnd).SerializeToString() for _ in range(CORPUS)]
     probes = oracle.standard_probes()
     print(f"seed {options.seed}, scanner {sys.modules['collector.wire.scan'].__file__}")
-    cases = accepts = spans = matched = 0
+    cases = accepts = spans = matched = read = 0
+    texts = [b"{}"] * CORPUS
     stop = time.monotonic() + options.seconds
     while time.monotonic() < stop:
         # Mutants never go back into the corpus: small ones survive best, and soon all would be empty.
@@ -56,6 +58,10 @@ def main() -> int:
             good = oracle.check(payload, probes)
             if good:
                 try_select(rnd, payload)
+                texts[rnd.randrange(len(texts))] = use_good(rnd, payload)
+            else:
+                use_damaged(rnd, payload)
+            read += read_json(rnd, rnd.choice(texts), rnd.choice(texts))
         except AssertionError as error:
             print(f"case {cases}: {error}\n{payload.hex()}")
             return 1
@@ -65,7 +71,10 @@ def main() -> int:
             accepts += 1
             spans += found.count
             matched += int(np.count_nonzero(found.matches))
-    print(f"{cases} cases, {accepts} accepted by both, with {spans} spans, {matched} of them matched; no difference")
+    print(
+        f"{cases} cases, {accepts} accepted by both, with {spans} spans, {matched} of them matched; "
+        f"{read} damaged JSON texts read; no difference"
+    )
     return 0
 
 
