@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 STATES = ("", "ot=th:8;rv:0123456789abcd,k=v", "ot=th:0", "k=" + "x" * 300, "ot=", "=,;:", "ot=th:8,ot=th:4")
 JSON_BITS = (
-    b"", b"null", b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\\u", b"\\ud800", b"\\ud83d\\ude00", b"\xff", b"\x00", b"-",
-    b"0", b"1e999", b"1e-999", b"18446744073709551616", b"9" * 400, b"0." + b"3" * 400, b'"NaN"', b"NaN", b"true", b"[" * 300,
-    b'{"a":' * 300, b'"spans":[', b'"kvlistValue":{"values":[', b'"bytesValue":"=="', b" " * 50, b'"traceId":"0"',
+    b"", b"null", b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\\u", b"\\ud800", b"\\ud83d\\ude00", b"\xff",
+    b"\x00", b"-", b"0", b"1e999", b"1e-999", b"18446744073709551616", b"9" * 400, b"0." + b"3" * 400, b'"NaN"', b"NaN",
+    b"true", b"[" * 300, b'{"a":' * 300, b'"spans":[', b'"kvlistValue":{"values":[', b'"bytesValue":"=="', b" " * 50,
+    b'"traceId":"0"',
 )  # fmt: skip
 NOT_ATTRIBUTES = (None, 2**70, b"\xff", [1, [2]], {"a": {"b": 1.5}})
 
