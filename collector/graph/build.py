@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from collector.component.base import BuildContext, Extension
 from collector.component.processor import Lookahead, Processor
-from collector.errors import ConfigError
 from collector.export_queue.queue import ExportQueue
 from collector.graph.admission import Admission
 from collector.graph.direct import DirectPipeline
@@ -119,11 +118,6 @@ class Builder:
 
     def _reader(self, pipeline: PipelineSpec, connector: str, account: Account) -> None:
         self._connector(connector)
-        if connector in self._parts.listeners:
-            problem = (
-                f"service.pipelines.{pipeline.id}: {connector} feeds another pipeline already, and a log has one reader"
-            )
-            raise ConfigError([f"{problem}; put the exporters of both into one pipeline"])
         self._parts.listeners[connector] = LogPipeline(
             pipeline.id,
             lambda: self._processors(pipeline),
