@@ -45,6 +45,7 @@ _NAMED: dict[str, Any] = {
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,39})")
 _RADIX = re.compile(r"0x[0-9a-fA-F]{1,32}|0o[0-7]{1,40}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]{1,3})?")
+_QUOTED_WORD = re.compile(r"(undefined (?:alias|tag handle)) '.*'")  # `token: *secret` is one
 _INFINITY = re.compile(r"([-+]?)\.(inf|Inf|INF)")
 
 
@@ -129,7 +130,7 @@ def _compose(text: str, problems: Problems) -> Node | None:
         return _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        reason = _QUOTED_WORD.sub(r"\1", ", ".join(part for part in (error.context, error.problem) if part))
         problems.error((), f"not valid YAML: {reason}", mark.line + 1 if mark else 1)
     except yaml.YAMLError:
         problems.error((), "not valid YAML: it holds a character that YAML doesn't allow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, get_args
 
 from collector.config.problems import did_you_mean
@@ -65,6 +66,7 @@ _KINDS = (
     (str, "a text"),
 )
 _SHOWN = 60
+_USERINFO = re.compile(r"://.*@")  # a URL that isn't taken may have a password in it
 """Characters of a wrong value that are shown."""
 
 
@@ -140,7 +142,7 @@ def found_text(value: Any, origin: Expansion | None, *, shown: bool) -> str:
     name = next((name for tp, name in _KINDS if isinstance(value, tp)), "nothing")
     if not shown or value is None or isinstance(value, dict | list):
         return name
-    text = repr(value).lower() if isinstance(value, bool) else repr(value)
+    text = repr(value).lower() if isinstance(value, bool) else _USERINFO.sub("://[REDACTED]@", repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 

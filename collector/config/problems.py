@@ -14,6 +14,10 @@ Path: TypeAlias = tuple[str | int, ...]
 """Where something stands in the YAML: keys and list positions from the root."""
 
 
+_MOST_NAMES = 200
+_LONGEST_WORD = 100
+
+
 def format_path(path: Path) -> str:
     """`receivers.otlp.policies[2].name`"""
     text = ""
@@ -23,8 +27,9 @@ def format_path(path: Path) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`, did you mean 'abc'?` or nothing."""
-    close = get_close_matches(word, list(known), n=1)
+    """`, did you mean 'abc'?` or nothing: nothing also where there is so much to compare that it would take long."""
+    names = list(known)
+    close = get_close_matches(word, names, n=1) if len(names) <= _MOST_NAMES and len(word) <= _LONGEST_WORD else []
     return f", did you mean {close[0]!r}?" if close else ""
 
 

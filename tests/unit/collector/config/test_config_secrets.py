@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.config import load, to_yaml
+from collector.config.messages import found_text
 from collector.errors import ConfigError
 
 SECRET = "hunter2-4711"
@@ -88,3 +89,10 @@ def test_short_secrets_are_hidden_where_they_stand(tmp_path, secret):
     assert "token: '[REDACTED]'" in text
     assert "timeout: 10s" in text
     assert "pin: 5" in text
+
+
+@pytest.mark.parametrize("url", [f"https://user:{SECRET}@host:1", f"https://{SECRET}@h", f"x://u:{SECRET}@@h/@p"])
+def test_a_password_in_an_address_that_is_not_taken_is_not_told(url):
+    text = found_text(url, None, shown=True)
+    assert SECRET not in text
+    assert text.startswith(("'https://[REDACTED]@", "'x://[REDACTED]@"))
