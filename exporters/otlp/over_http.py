@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from collector.api import RejectedExportError, RetryableExportError
 from exporters.otlp.reply import MAX_REPLY, retry_after_ns
@@ -15,8 +17,20 @@ from exporters.otlp.tls import client_context
 if TYPE_CHECKING:
     from exporters.otlp.options import OtlpOptions
 
+_MOST_ANSWERS = 16
 _RETRYABLE = frozenset({429, 502, 503, 504})
 _DENIED = frozenset({401, 403, 404, 405, 407, 415, 501})
+
+
+class _Handler(ResponseHandler):
+    """aiohttp's, but for a backend that goes on with interim answers (1xx): aiohttp would keep them all until the
+    timeout, at a hundred times their size.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if len(self._buffer) > _MOST_ANSWERS:
+            self.close()
 
 
 class HttpSender:
@@ -37,8 +51,11 @@ class HttpSender:
         if options.compression != "none":
             headers["Content-Encoding"] = options.compression
         context = await asyncio.to_thread(client_context, options.tls) if options.secure else False
+        connector = aiohttp.TCPConnector(ssl=context, limit=options.sending_queue.num_consumers)
+        handlers: Any = partial(_Handler, loop=asyncio.get_running_loop())
+        connector._factory = handlers  # noqa: SLF001 - there is no other way in
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=options.sending_queue.num_consumers),
+            connector=connector,
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=options.timeout / 1e9),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -455,6 +455,29 @@ async def test_a_huge_grpc_reply_is_not_read(connect, grpc_backend, ends):
     assert len(grpc_backend.times) == 1
 
 
+async def test_interim_answers_without_end_are_not_kept(connect, ends):
+    sent = 0
+
+    async def babble(_reader, writer):
+        nonlocal sent
+        try:
+            while True:
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+                sent += 1000
+                await writer.drain()
+        except ConnectionError:
+            writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    queue = await connect(endpoint=f"http://127.0.0.1:{port}", protocol="http", timeout="3s")
+    queue.offer(ends.batch("a"))
+    while "ended the connection" not in (queue.healthy() or ""):
+        await asyncio.sleep(0.02)
+    assert sent < 1_000_000
+    server.close()
+
+
 async def test_redirects_are_not_followed(connect, http_backend, ends):
     target = await HttpBackend().start()
     http_backend.script = [(307, {"Location": f"http://127.0.0.1:{target.port}/v1/traces"}, b"")]
