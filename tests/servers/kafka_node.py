@@ -1,0 +1,116 @@
+"""One process of a Kafka cluster: begun, stopped, killed, frozen and begun again on the same ports and data."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+# Becomes the command that follows it, in a process that the kernel kills when its starter is gone, however that ends.
+_LEASH = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+# The kernel's signal comes when the *thread* that forked ends, so all brokers are begun by one that lasts.
+_STARTER = ThreadPoolExecutor(1, thread_name_prefix="kafka")
+_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")  # starting is most of what a test's broker does
+
+
+class KafkaNode:
+    """A broker and controller in one JVM. `number` is its node id, `ports` are those of its listeners by name."""
+
+    def __init__(self, number: int, folder: Path, jars: Path, ports: dict[str, int], heap_mib: int) -> None:
+        self.number = number
+        self.ports = ports
+        self.frozen = False
+        self._folder = folder
+        self._jars = jars
+        self._heap_mib = heap_mib
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True)
+
+    @property
+    def properties(self) -> Path:
+        return self._folder / "server.properties"
+
+    @property
+    def data(self) -> Path:
+        return self._folder / "data"
+
+    @property
+    def log(self) -> Path:
+        return self._folder / "broker.log"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of the JVM. Raises `RuntimeError` where it isn't running."""
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError(f"broker {self.number} isn't running")
+        return self._process.pid
+
+    def format(self, *arguments: str) -> None:
+        """Prepare the data folder. Raises `RuntimeError` with Kafka's own words."""
+        command = self._java("kafka.tools.StorageTool", "format", "-c", str(self.properties), *arguments)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"formatting Kafka's storage failed: {done.stdout}{done.stderr}")
+
+    def begin(self) -> None:
+        """Start the process, without waiting until it answers."""
+        command = self._java("kafka.Kafka", str(self.properties), heap_mib=self._heap_mib)
+        leashed = [sys.executable, "-S", "-c", _LEASH, str(os.getpid()), *command]
+        with self.log.open("ab") as log:
+            begun = _STARTER.submit(subprocess.Popen, leashed, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = begun.result()
+        self.frozen = False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if there is one."""
+        if self.running:
+            os.kill(self.pid, number)
+            self.frozen = number == signal.SIGSTOP or (self.frozen and number != signal.SIGCONT)
+
+    def wait(self, seconds: float) -> None:
+        """Return when the process is gone; one that isn't after `seconds` is killed."""
+        if self._process is not None:
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self.frozen = False
+
+    def discard(self) -> None:
+        """Remove the data; the log of the process stays."""
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def _java(self, main: str, *arguments: str, heap_mib: int = 128) -> list[str]:
+        return ["java", f"-Xmx{heap_mib}m", *_JVM, "-cp", f"{self._jars}/*", main, *arguments]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, below those that the kernel gives to outgoing connections.
+
+    A broker that is down must find its port free when it comes back; and a client that knocks at a closed port of the
+    kernel's range is, once in a while, given that very port to knock from, and then talks to itself.
+    """
+    lowest_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(lowest_outgoing // 2, lowest_outgoing)
+        with socket.socket() as probe:
+            if port not in found and probe.connect_ex(("127.0.0.1", port)) != 0:
+                found.append(port)
+    return found
