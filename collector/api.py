@@ -41,6 +41,7 @@ from collector.options import Duration, Options, Secret, Size, option, seconds
 from collector.telemetry.catalogue import Metric
 from collector.telemetry.ledger import Account
 from collector.telemetry.meter import Meter
+from collector.tls import ClientTlsOptions, client_context
 from collector.wire import (
     UNKNOWN_THRESHOLD,
     Malformed,
@@ -67,6 +68,7 @@ __all__ = [
     "BuildContext",
     "ButterflyError",
     "Chunk",
+    "ClientTlsOptions",
     "Component",
     "ConfigError",
     "Context",
@@ -104,6 +106,7 @@ __all__ = [
     "SpanIndex",
     "StorageError",
     "Verdicts",
+    "client_context",
     "from_json",
     "option",
     "sample",

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict
 
-from collector.api import Duration, ExporterOptions, Options, Secret, option, seconds
+from collector.api import ClientTlsOptions, Duration, ExporterOptions, Options, Secret, option, seconds
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -80,22 +80,11 @@ Endpoint = Annotated[str, AfterValidator(_checked_endpoint)]
 Headers = Annotated[dict[str, Secret], AfterValidator(_checked_headers)]
 
 
-class TlsOptions(Options):
+class TlsOptions(ClientTlsOptions):
     """`tls`: how the backend is recognised, and how it recognises us."""
 
     insecure: bool = option(False, about="Plaintext. An `https://` endpoint overrides it.")
     insecure_skip_verify: bool = option(False, about="Encrypt, but trust any certificate; protocol http only.")
-    ca_file: str = option("", about="PEM file of the authorities to trust; the system's when empty.")
-    cert_file: str = option("", about="PEM file of our certificate, for mutual TLS.")
-    key_file: str = option("", about="PEM file of its key.")
-    server_name_override: str = option("", about="Name to expect in the backend's certificate.")
-
-    @property
-    def configured(self) -> bool:
-        """Whether anything asks for encryption."""
-        return bool(
-            self.insecure_skip_verify or self.ca_file or self.cert_file or self.key_file or self.server_name_override
-        )
 
 
 class KeepaliveOptions(Options):

@@ -11,12 +11,11 @@ import random
 import ssl
 from typing import TYPE_CHECKING
 
-from collector.api import RetryableExportError
+from collector.api import RetryableExportError, client_context
 from exporters.otlp.grpc_message import prefix, reply_of, request_fields, timeout_value
 from exporters.otlp.h2_connection import Connection
 from exporters.otlp.h2_draining import NotTakenError
 from exporters.otlp.sender import compress
-from exporters.otlp.tls import client_context
 
 if TYPE_CHECKING:
     from exporters.otlp.options import OtlpOptions

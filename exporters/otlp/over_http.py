@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from collector.api import RejectedExportError, RetryableExportError
+from collector.api import RejectedExportError, RetryableExportError, client_context
 from exporters.otlp.reply import MAX_REPLY, retry_after_ns
 from exporters.otlp.sender import DeniedError, compress
-from exporters.otlp.tls import client_context
 
 if TYPE_CHECKING:
     from exporters.otlp.options import OtlpOptions
