@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict
+from pydantic import AfterValidator, ConfigDict, field_validator
 
 from collector.batch import Signal
 from collector.options import Duration, Options, Secret, Size, option, seconds
@@ -153,6 +153,15 @@ class KafkaOptions(Options):
         about="Bytes of the newest records, of all partitions, that are kept in memory for the second reading.",
     )
     topics: TopicsOptions = option(TopicsOptions(), about="How the topics are made.")
+
+    @field_validator("brokers", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        """One variable often holds all addresses, with commas between them."""
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+            return value
+        return [address.strip() for item in items for address in item.split(",")]
 
     @property
     def encrypted(self) -> bool:
