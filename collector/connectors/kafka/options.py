@@ -17,6 +17,7 @@ tenant's name among them. Compression adds nothing: where it doesn't help, aioka
 
 _MS = 10**6
 _LARGEST_FETCH = 50 << 20
+_BROKERS_LEAST_SESSION = seconds(6)
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -181,3 +182,86 @@ class KafkaOptions(Options):
             Signal.LOGS: self.logs.topic,
         }
         return topics[signal]
+
+
+_Findings = list[tuple[tuple[str | int, ...], str]]
+
+
+def problems(config: KafkaOptions) -> _Findings:
+    """Combinations that can't work: (path below the connector, sentence)."""
+    return [*_about_security(config), *_about_topics(config), *_about_sizes(config), *_about_time(config)]
+
+
+def warnings(config: KafkaOptions) -> _Findings:
+    """What runs but is surely not meant, in the same shape."""
+    found: _Findings = []
+    if config.auth is not None and config.auth.sasl.mechanism == "PLAIN" and not config.encrypted:
+        found.append((("auth", "sasl"), "PLAIN sends the password in the clear without tls"))
+    if config.encrypted and config.tls is not None and config.tls.insecure_skip_verify:
+        found.append((("tls", "insecure_skip_verify"), "anybody can pose as a broker"))
+    if config.topics.replication_factor > 1 and config.topics.min_insync_replicas == 1:
+        sentence = "1 means that a record counts when one broker has it: losing that one loses what was acknowledged"
+        found.append((("topics", "min_insync_replicas"), sentence))
+    if config.topics.min_insync_replicas == config.topics.replication_factor > 1:
+        sentence = "as many as replication_factor: nothing can be written while any broker is away"
+        found.append((("topics", "min_insync_replicas"), sentence))
+    if config.session_timeout < _BROKERS_LEAST_SESSION:
+        sentence = "brokers refuse less than 6s unless their group.min.session.timeout.ms says otherwise"
+        found.append((("session_timeout",), sentence))
+    return found
+
+
+def _about_security(config: KafkaOptions) -> _Findings:
+    found: _Findings = []
+    tls = config.tls
+    if tls is not None and bool(tls.cert_file) != bool(tls.key_file):
+        found.append((("tls",), "cert_file and key_file go together"))
+    if tls is not None and tls.insecure and tls.configured:
+        found.append((("tls", "insecure"), "says plaintext, but TLS is configured beside it: remove one"))
+    return found
+
+
+def _about_topics(config: KafkaOptions) -> _Findings:
+    found: _Findings = []
+    places = {
+        ("traces", "topic"): config.traces.topic,
+        ("metrics", "topic"): config.metrics.topic,
+        ("logs", "topic"): config.logs.topic,
+        ("decisions_topic",): config.decisions_topic,
+        ("quarantine_topic",): config.quarantine_topic,
+    }
+    owners: dict[str, str] = {}
+    for path, topic in places.items():
+        # Kafka makes no distinction between dots and underscores in the names of its metrics, and refuses such pairs.
+        owner = owners.setdefault(topic.replace(".", "_"), ".".join(path))
+        if owner != ".".join(path):
+            found.append((path, f"is the topic of {owner} already (dots count as underscores)"))
+    if config.topics.min_insync_replicas > config.topics.replication_factor:
+        found.append((("topics", "min_insync_replicas"), "more than replication_factor: nothing could be written"))
+    return found
+
+
+def _about_sizes(config: KafkaOptions) -> _Findings:
+    found: _Findings = []
+    largest = config.producer.max_message_bytes
+    if config.default_fetch_size < largest:
+        found.append((("default_fetch_size",), "less than producer.max_message_bytes: a record must fit"))
+    if config.fetch_bytes < config.default_fetch_size:
+        found.append((("max_fetch_size",), "less than default_fetch_size"))
+    if config.min_fetch_size > config.default_fetch_size:
+        found.append((("min_fetch_size",), "more than default_fetch_size: every read would wait max_fetch_wait"))
+    if config.producer.max_pending < largest:
+        found.append((("producer", "max_pending"), "less than producer.max_message_bytes: a record must fit"))
+    if config.topics.segment_bytes < largest + BATCH_OVERHEAD:
+        sentence = f"a record of producer.max_message_bytes with {BATCH_OVERHEAD} bytes around it must fit"
+        found.append((("topics", "segment_bytes"), sentence))
+    return found
+
+
+def _about_time(config: KafkaOptions) -> _Findings:
+    found: _Findings = []
+    if config.heartbeat_interval * 2 >= config.session_timeout:
+        found.append((("heartbeat_interval",), "expected less than half of session_timeout: one may get lost"))
+    if config.producer.linger >= config.timeout:
+        found.append((("producer", "linger"), "expected less than timeout"))
+    return found
