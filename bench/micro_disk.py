@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from bench.generator.traffic import Shape, Traffic
-from collector.api import Ack, Batch, BuildContext, Outcome
+from collector.api import Ack, Batch, BuildContext, Outcome, Signal
 from collector.connectors.disk import DiskConnector, DiskOptions
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Case:
 class Collected(asyncio.Event):
     """A listener that keeps the partition it is given."""
 
+    signal = Signal.TRACES
     partition: Partition
 
     async def assigned(self, partition: Partition) -> None:

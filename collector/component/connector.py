@@ -96,7 +96,9 @@ class Partition(ABC):
 
 
 class PartitionListener(Protocol):
-    """The graph's side: told which partitions are this process's to read."""
+    """The graph's side: told which partitions are this process's to read. It wants the records of one signal."""
+
+    signal: Signal
 
     async def assigned(self, partition: Partition) -> None:
         """Begin to read `partition`."""

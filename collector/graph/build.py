@@ -124,6 +124,7 @@ class Builder:
             lambda: Outlet(account, self._sinks(pipeline), from_log=True),
             account,
             self._around.dead_letter,
+            signal=pipeline.signal,
             fatal=self._around.fatal,
             flush_patience_s=FLUSH_PATIENCE_S,
         )

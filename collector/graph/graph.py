@@ -58,6 +58,7 @@ class Graph:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self._tickers: list[asyncio.Task[None]] = []
+        self._ticking: dict[PartitionRunner, asyncio.Task[None]] = {}
         self._started: list[object] = []
 
     async def start(self) -> None:
@@ -90,9 +91,10 @@ class Graph:
         patience = max(0.5, (deadline - monotonic()) / 2)
         await self._all("pipeline", [each.stop(patience) for each in self._running(parts.memory.values())])
         await self._all("connector", [each.stop() for each in self._running(parts.connectors.values())])
-        for ticker in self._tickers:
-            ticker.cancel()
-        await asyncio.gather(*self._tickers, return_exceptions=True)
+        ticks = [*self._tickers, *self._ticking.values()]
+        for tick in ticks:
+            tick.cancel()
+        await asyncio.gather(*ticks, return_exceptions=True)
         patience = max(0.5, deadline - monotonic())
         await self._all("exporter", [each.stop(patience) for each in self._running(parts.queues.values())])
         await self._all("extension", [each.stop() for each in self._running(parts.extensions.values())])
@@ -132,11 +134,17 @@ class Graph:
     async def _tick_partitions(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            for _, runner in list(self.runners()):  # partitions come and go while one of them is waited for
-                try:
-                    await runner.tick()
-                except Exception:
-                    log.exception("a pipeline failed on its own time")
+            # Each by itself: one partition's journal that is slow must not keep the others from deciding.
+            for _, runner in self.runners():
+                if runner not in self._ticking:
+                    task = asyncio.get_running_loop().create_task(runner.tick())
+                    self._ticking[runner] = task
+                    task.add_done_callback(partial(self._ticked, runner))
+
+    def _ticked(self, runner: PartitionRunner, task: asyncio.Task[None]) -> None:
+        del self._ticking[runner]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a pipeline failed on its own time", exc_info=error)
 
 
 def _tick(now_ns: int, pipeline: DirectPipeline) -> None:

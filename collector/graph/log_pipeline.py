@@ -9,6 +9,7 @@ from collector.graph.runner import PartitionRunner
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from collector.batch import Signal
     from collector.component.connector import Partition
     from collector.component.processor import Processor
     from collector.export_queue.dead_letter import DeadLetter
@@ -27,10 +28,12 @@ class LogPipeline:
         account: Account,
         dead_letter: DeadLetter,
         *,
+        signal: Signal,
         fatal: Callable[[str], None],
         flush_patience_s: float,
     ) -> None:
         self.id = id_
+        self.signal = signal
         self.account = account
         self.runners: dict[Partition, PartitionRunner] = {}
         self._make_processors = make_processors

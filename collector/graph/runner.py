@@ -56,6 +56,7 @@ class PartitionRunner:
         self.head: Head | None = None
         self._final = final
         self._tasks: list[asyncio.Task[None]] = []
+        self._lost = False
         self._oldest: tuple[int, float] = (partition.committed, monotonic())
         lookahead = next((each for each in processors if isinstance(each, Lookahead)), None)
         observed = Observed(partition.committed) if lookahead is not None and books_accepted else None
@@ -87,10 +88,16 @@ class PartitionRunner:
     async def tick(self) -> None:
         """About ten times a second."""
         self.lag_seconds()  # so that it is measured from now, and not from the scrape before, which may be long ago
+        if self._lost:
+            return
         if self.head is not None:
             if self.partition.under_pressure() or not self.head.processor.has_room():
                 self._shed(self.head)
-            await self.head.tick()
+            try:
+                await self.head.tick()
+            except OwnershipLostError:
+                self._discard()
+                return
         self.tail.tick(self.partition.now_ns())
 
     async def stop(self, patience_s: float) -> None:
@@ -153,11 +160,20 @@ class PartitionRunner:
             await self._commit()
 
     async def _commit(self) -> None:
+        if self._lost:
+            return
         try:
             await self.tail.commit()
         except OwnershipLostError:
-            # Another member owns the partition now and goes on from the last commit; this life's state is void.
+            self._discard()
+
+    def _discard(self) -> None:
+        """Another member owns the partition now and goes on from the last commit: this life's state is void."""
+        if not self._lost:
+            self._lost = True
             log.warning("partition %s: ownership lost, its state is discarded", self.partition.name)
+            for task in self._tasks:
+                task.cancel()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -165,7 +181,11 @@ class PartitionRunner:
         self._tasks.append(task)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, OwnershipLostError):
+            self._discard()
+        else:
             log.critical("partition %s: reading stopped", self.partition.name, exc_info=error)
             self._fatal(f"partition {self.partition.name}: {type(error).__name__}")
 

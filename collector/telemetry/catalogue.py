@@ -127,6 +127,12 @@ _TABLE = (
         "Records found damaged or missing, reported as lost.",
         ("connector", "reason"),
     ),
+    Metric(
+        "butterfly_log_quarantined_records_total",
+        "counter",
+        "Records of a shared log that are no telemetry, put aside.",
+        ("connector", "reason"),
+    ),
     # -- export queue
     Metric("butterfly_queue_bytes", "gauge", "Bytes waiting or in flight.", ("exporter",)),
     Metric("butterfly_queue_items", "gauge", "Items waiting or in flight.", ("exporter",)),

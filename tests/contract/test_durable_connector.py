@@ -1,11 +1,14 @@
 """Every durable connector against the one contract."""
 
 import logging
+import secrets
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from collector.api import BuildContext
 from collector.connectors.disk import DiskConnector, DiskOptions
+from collector.connectors.kafka import KafkaConnector, KafkaOptions
 from collector.testing.durable_connector import DurableConnectorContract
 
 
@@ -25,3 +28,25 @@ class TestDiskConnector(DurableConnectorContract):
         directory = tmp_path / "disk"
         config = DiskOptions(directory=directory, **options)
         return lambda: DiskConnector(config, BuildContext("disk", logging.getLogger("disk")))
+
+
+@pytest.mark.parametrize("options", [{}, {"recent_bytes": 0}], ids=["default", "fetched-again"])
+class TestKafkaConnector(DurableConnectorContract):
+    @pytest.fixture
+    async def log(self, kafka, options):
+        mark = secrets.token_hex(4)
+        config = KafkaOptions(
+            brokers=kafka.bootstrap,
+            group_id=f"contract-{mark}",
+            partitions=1,
+            traces={"topic": f"contract.{mark}.spans"},
+            decisions_topic=f"contract.{mark}.decisions",
+            quarantine_topic=f"contract.{mark}.quarantine",
+            **options,
+        )
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+        await admin.start()
+        topics = (config.traces.topic, config.decisions_topic, config.quarantine_topic)
+        await admin.create_topics([NewTopic(topic, 1, 1) for topic in topics])
+        await admin.close()
+        return lambda: KafkaConnector(config, BuildContext("kafka", logging.getLogger("kafka")))

@@ -3,7 +3,7 @@
 from graph_fakes import FakeDeadLetter, FakeLog, FakeOutlet, Hold, made, turns
 
 from collector.ack import Ack, Outcome
-from collector.batch import Batch
+from collector.batch import Batch, Signal
 from collector.component.processor import Admitting, Processor
 from collector.graph.direct import DirectPipeline
 from collector.graph.log_pipeline import LogPipeline
@@ -75,6 +75,7 @@ class Lines:
             self.outlet,
             self.account,
             FakeDeadLetter(),
+            signal=Signal.TRACES,
             fatal=self.died.append,
             flush_patience_s=0,
         )

@@ -1,0 +1,212 @@
+"""The `kafka` connector: the durable buffer that many processes on many machines share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+
+from collector.ack import Outcome
+from collector.component.connector import DurableConnector
+from collector.connectors.kafka.appends import Appends
+from collector.connectors.kafka.connection import connection
+from collector.connectors.kafka.group import Group
+from collector.connectors.kafka.options import KafkaOptions, milliseconds, problems, warnings
+from collector.connectors.kafka.producer import Producer
+from collector.connectors.kafka.quarantine import Quarantine
+from collector.connectors.kafka.reader import LogReader
+from collector.connectors.kafka.topic_watch import TopicWatch
+from collector.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiokafka.structs import RecordMetadata
+
+    from collector.batch import Batch
+    from collector.component.base import BuildContext
+    from collector.component.connector import PartitionListener
+
+START_PATIENCE_S = 3.0
+"""How long a start waits for a first look at the topics; a broker that is away is no reason not to start."""
+MAX_REQUEST_BYTES = 256 << 20
+"""What aiokafka itself refuses to send; the topic's own limit is smaller, and the broker enforces it."""
+FOR_EVER_MS = 2**31 - 1
+
+_READY = {
+    "kafka_away": "no broker answers",
+    "kafka_login": "the brokers refuse the user or the password",
+    "kafka_denied": "this user may not write to the topics",
+    "kafka_timeout": "the brokers don't acknowledge what is written",
+    "kafka_topics": "the topics are not what the configuration says",
+    "kafka_error": "the brokers refuse what is written",
+    "too_large": "the topics take no record of this size",
+    "log_closed": "the connector is closed",
+}
+
+
+class KafkaConnector(DurableConnector):
+    """See docs/components/kafka.md."""
+
+    Config = KafkaOptions
+
+    @classmethod
+    def problems(cls, config: KafkaOptions) -> list[tuple[tuple[str | int, ...], str]]:
+        """See `Component`."""
+        return problems(config)
+
+    @classmethod
+    def warnings(cls, config: KafkaOptions) -> list[tuple[tuple[str | int, ...], str]]:
+        """See `Component`."""
+        return warnings(config)
+
+    def __init__(self, config: KafkaOptions, context: BuildContext) -> None:
+        super().__init__(config, context)
+        labels = {"connector": context.id}
+        refused = context.meter.counter("butterfly_log_refused_total")
+        lost = context.meter.counter("butterfly_log_lost_records_total")
+        quarantined = context.meter.counter("butterfly_log_quarantined_records_total")
+        self._refused = lambda reason: refused.labels(reason=reason, **labels).inc()
+        self._lost = lambda count, reason: lost.labels(reason=reason, **labels).inc(count)
+        self._quarantined = lambda reason: quarantined.labels(reason=reason, **labels).inc()
+        self._took = context.meter.histogram("butterfly_log_commit_seconds").labels(**labels).observe
+        self._producer: Producer | None = None
+        self._appends: Appends | None = None
+        self._reader: LogReader | None = None
+        self._group: Group | None = None
+        self._watch: TopicWatch | None = None
+
+    async def start(self, listener: PartitionListener | None) -> None:
+        """See `DurableConnector`. A broker that is away is no error; topics that differ from the configuration are.
+
+        Raises `ConfigError` for unusable TLS files, `StorageError` for the topics.
+        """
+        # Its loggers print payloads at DEBUG, and several lines a second while a broker is away.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+        config, log = self.config, self.context.log
+        common = await asyncio.to_thread(connection, config)
+        self._watch = TopicWatch(config, common, log=log)
+        self._producer = Producer(
+            self._producer_arguments(common), deadline_s=config.timeout / 1e9, watched=self._watch.look, log=log
+        )
+        self._appends = Appends(
+            config,
+            self._producer,
+            obstacle=self._obstacle,
+            written=self._written,
+            refused=self._refused,
+            took=self._took,
+            log=log,
+        )
+        self._reader = LogReader(self._consumer_arguments(common))
+        self._producer.start()
+        if listener is not None:
+            self._group = Group(
+                config,
+                listener,
+                self._member_arguments(common),
+                producer=self._producer,
+                reader=self._reader,
+                quarantine=Quarantine(config.quarantine_topic, self._producer, self._quarantined, log),
+                lost_records=self._lost,
+                log=log,
+            )
+        try:
+            async with asyncio.timeout(START_PATIENCE_S):
+                await self._producer.connected.wait()
+        except TimeoutError:
+            log.warning("no broker answers yet; the gateway is not ready until one does")
+        if self._watch.problem is not None:
+            problem = self._watch.problem
+            await self.stop()
+            raise StorageError(problem)
+        if self._group is not None:
+            self._group.start()
+
+    async def stop(self) -> None:
+        """See `DurableConnector`."""
+        if self._group is not None:
+            await self._group.stop()
+            self._group = None
+        if self._appends is not None:
+            await self._appends.close()
+            self._appends = None
+        if self._reader is not None:
+            await self._reader.stop()
+            self._reader = None
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    def append(self, batch: Batch) -> None:
+        """See `DurableConnector`."""
+        if self._appends is None:
+            batch.ack.resolve(Outcome.RETRY, "log_closed")
+        else:
+            self._appends.append(batch)
+
+    def ready(self) -> str | None:
+        """See `DurableConnector`."""
+        if self._watch is not None and self._watch.problem is not None:
+            return self._watch.problem
+        obstacle = self._obstacle()
+        if obstacle is not None:
+            return _READY.get(obstacle, obstacle)
+        return self._group.obstacle() if self._group is not None else None
+
+    def _obstacle(self) -> str | None:
+        if self._producer is None or self._watch is None:
+            return "log_closed"
+        return "kafka_topics" if self._watch.problem is not None else self._producer.obstacle()
+
+    def _written(self, topic: str, metadata: Sequence[RecordMetadata]) -> None:
+        """What this process appended to a partition that it also reads is there before any fetch says so."""
+        if self._group is None:
+            return
+        for each in metadata:
+            partition = self._group.partitions.get(TopicPartition(topic, each.partition))
+            if partition is not None and each.offset >= 0:
+                partition.grown(each.offset + 1)
+
+    # -- what aiokafka is told
+
+    def _producer_arguments(self, common: dict[str, Any]) -> dict[str, Any]:
+        options = self.config.producer
+        return {
+            **common,
+            "acks": "all",
+            "enable_idempotence": True,
+            "compression_type": None if options.compression == "none" else options.compression,
+            "linger_ms": 0,  # what waits for company waits in front of the splitter, where it can still be merged
+            "max_batch_size": options.max_message_bytes,
+            "max_request_size": MAX_REQUEST_BYTES,
+        }
+
+    def _consumer_arguments(self, common: dict[str, Any]) -> dict[str, Any]:
+        config = self.config
+        return {
+            **common,
+            "enable_auto_commit": False,
+            "fetch_min_bytes": config.min_fetch_size,
+            "max_partition_fetch_bytes": config.default_fetch_size,
+            "fetch_max_bytes": config.fetch_bytes,
+            "fetch_max_wait_ms": milliseconds(config.max_fetch_wait),
+        }
+
+    def _member_arguments(self, common: dict[str, Any]) -> dict[str, Any]:
+        config = self.config
+        return {
+            **self._consumer_arguments(common),
+            "group_id": config.group_id,
+            "group_instance_id": config.group_instance_id or None,
+            "auto_offset_reset": "none",
+            "session_timeout_ms": milliseconds(config.session_timeout),
+            "heartbeat_interval_ms": milliseconds(config.heartbeat_interval),
+            "rebalance_timeout_ms": milliseconds(config.rebalance_timeout),
+            # A member that waits for a backend is alive, and its partitions would wait for the same backend elsewhere.
+            "max_poll_interval_ms": FOR_EVER_MS,
+            "partition_assignment_strategy": (RoundRobinPartitionAssignor,),
+        }

@@ -1,0 +1,408 @@
+"""Membership in the consumer group: which partitions are this process's, fed from one consumer, given up in time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
+
+from collector.connectors.kafka.journal import DecisionJournal
+from collector.connectors.kafka.partition import KafkaPartition
+from collector.connectors.kafka.recent import PayloadBudget
+from collector.connectors.kafka.stream_time import StreamTime
+from collector.connectors.kafka.topic_log import TopicLog
+from collector.errors import ButterflyError, OwnershipLostError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from logging import Logger
+
+    from aiokafka import ConsumerRecord
+
+    from collector.component.connector import PartitionListener
+    from collector.connectors.kafka.options import KafkaOptions
+    from collector.connectors.kafka.producer import Producer
+    from collector.connectors.kafka.quarantine import Quarantine
+    from collector.connectors.kafka.reader import LogReader
+
+POLL_MS = 200
+RETRY_S = 1.0
+COMMIT_WITHIN_S = 5.0
+QUIET_S = 0.02
+NEWEST_WITHIN_S = 1.0
+
+
+class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's class has no types
+    """Joins the group, hands partitions to the graph, polls, commits. A `Membership` for its partitions.
+
+    Taking a partition over needs the journal, which may be away: it happens in the background, again and again, so that
+    the group's heartbeat never waits for it.
+    """
+
+    def __init__(
+        self,
+        config: KafkaOptions,
+        listener: PartitionListener,
+        arguments: Mapping[str, Any],
+        *,
+        producer: Producer,
+        reader: LogReader,
+        quarantine: Quarantine,
+        lost_records: Callable[[int, str], None],
+        log: Logger,
+    ) -> None:
+        self._config = config
+        self._signal = listener.signal
+        self._listener = listener
+        self._arguments = arguments
+        self._producer = producer
+        self._reader = reader
+        self._quarantine = quarantine
+        self.lost_records = lost_records
+        self._log = log
+        self._topic = config.topic(listener.signal)
+        self._budget = PayloadBudget(config.recent_bytes)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._taking: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._giving: set[asyncio.Task[None]] = set()
+        self._hungry = asyncio.Event()
+        self._obstacle: str | None = "the consumer group is being joined"
+        self.partitions: dict[TopicPartition, KafkaPartition] = {}
+
+    def start(self) -> None:
+        """Join in the background, and stay in."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Give every partition back to the graph, commit, leave."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._leave()
+
+    def obstacle(self) -> str | None:
+        """Why nothing is read, for a person; None while the group works (a member may have no partition)."""
+        return self._obstacle
+
+    # -- polling
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._join()
+                while True:
+                    await self._poll()
+            except (KafkaError, TimeoutError, OSError) as error:
+                self._tell(_sentence(error))
+            await self._leave()
+            await asyncio.sleep(RETRY_S)
+
+    async def _join(self) -> None:
+        consumer = AIOKafkaConsumer(**self._arguments)
+        try:
+            async with asyncio.timeout(COMMIT_WITHIN_S):
+                await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._consumer = consumer
+        consumer.subscribe([self._topic], listener=self)
+
+    async def _poll(self) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            return
+        wanted = [tp for tp, partition in self.partitions.items() if partition.wants_more]
+        if self.partitions and not wanted:
+            self._hungry.clear()
+            await self._hungry.wait()
+            return
+        try:
+            # Without partitions this only looks for errors: a partition is positioned when it is taken over.
+            found = await consumer.getmany(*wanted, timeout_ms=POLL_MS)
+        except Exception as error:  # noqa: BLE001 - a damaged or hostile batch may raise whatever a decompressor does
+            await self._trouble(consumer, wanted, error)
+            return
+        for tp, records in found.items():
+            partition = self.partitions.get(tp)
+            if partition is not None:
+                partition.received(records)
+        for tp in wanted:
+            await self._grow(consumer, tp, given=tp in found)
+
+    async def _trouble(self, consumer: AIOKafkaConsumer, wanted: Sequence[TopicPartition], error: Exception) -> None:
+        if isinstance(error, OffsetOutOfRangeError | NoOffsetForPartitionError):
+            await self._reposition(consumer, error)
+        elif isinstance(error, IllegalStateError):
+            await asyncio.sleep(QUIET_S)  # a rebalance took one of them
+        elif isinstance(error, TopicAuthorizationFailedError | GroupAuthorizationFailedError):
+            self._tell(_sentence(error))
+            await asyncio.sleep(RETRY_S)
+        elif isinstance(error, KafkaError) and not isinstance(error, CorruptRecordException):
+            raise error
+        else:
+            await self._pass_damage(consumer, wanted)
+
+    async def _grow(self, consumer: AIOKafkaConsumer, tp: TopicPartition, *, given: bool) -> None:
+        """Learn the log's end, and step over what is no record (the markers of somebody's transactions)."""
+        partition = self.partitions.get(tp)
+        if partition is None:
+            return
+        try:
+            end = consumer.highwater(tp)
+            if end is not None and end > partition.end:
+                partition.grown(end)
+            if not given and partition.fetched < partition.end:
+                async with asyncio.timeout(QUIET_S):
+                    partition.passed(await consumer.position(tp))
+        except (IllegalStateError, TimeoutError):
+            return
+
+    async def _reposition(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
+        """The topic no longer holds what comes next: go on where it begins, and count what is missing."""
+        offsets = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        for tp in offsets:
+            partition = self.partitions.get(tp)
+            if partition is None:
+                continue  # it is being taken over, and will be positioned
+            try:
+                first, end = await self._reader.bounds(tp)
+            except StorageError:
+                consumer.seek(tp, partition.fetched)  # so that it is tried again
+                await asyncio.sleep(RETRY_S)
+                continue
+            if first > partition.fetched:
+                self._log.error(
+                    "partition %s: the topic's retention ran over unread records: offsets %d to %d are lost",
+                    partition.name,
+                    partition.fetched,
+                    first - 1,
+                )
+                partition.skip(first, "retention")
+            elif partition.fetched > end:
+                self._log.error("partition %s: the topic ends before what was read of it", partition.name)
+                self._retake(partition)
+                continue
+            consumer.seek(tp, partition.fetched)
+
+    async def _pass_damage(self, consumer: AIOKafkaConsumer, wanted: Sequence[TopicPartition]) -> None:
+        """Some partition's next batch can't be read: find it, and step over one offset at a time."""
+        for tp in wanted:
+            partition = self.partitions.get(tp)
+            if partition is None:
+                continue
+            try:
+                records = (await consumer.getmany(tp, timeout_ms=POLL_MS)).get(tp, [])
+            except (IllegalStateError, OffsetOutOfRangeError, NoOffsetForPartitionError):
+                continue
+            except Exception:  # noqa: BLE001 - as above
+                self._log.error(
+                    "partition %s: the record at %d is damaged, and lost", partition.name, partition.fetched
+                )
+                partition.skip(partition.fetched + 1, "damaged")
+                consumer.seek(tp, partition.fetched)
+            else:
+                partition.received(records)
+
+    # -- what aiokafka calls
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """See `ConsumerRebalanceListener`."""
+        self._log.info("%d partitions of %s are this process's now", len(assigned), self._topic)
+        self._obstacle = None
+        for tp in assigned:
+            self._take(tp)
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """See `ConsumerRebalanceListener`: what is under way is finished within a bounded time, and committed."""
+        del revoked
+        await self._give_all()
+
+    # -- taking over and giving up
+
+    def _take(self, tp: TopicPartition, after_s: float = 0.0) -> None:
+        task = asyncio.get_running_loop().create_task(self._take_over(tp, after_s))
+        self._taking[tp] = task
+        task.add_done_callback(lambda done: self._taking.pop(tp, None) if self._taking.get(tp) is done else None)
+
+    async def _take_over(self, tp: TopicPartition, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        while True:
+            try:
+                await self._try_take_over(tp)
+            except (ButterflyError, KafkaError, TimeoutError) as error:
+                why = error if isinstance(error, ButterflyError) else type(error).__name__
+                self._log.warning("partition %s/%d can't be taken over yet: %s", tp.topic, tp.partition, why)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _try_take_over(self, tp: TopicPartition) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            return
+        start, end, base_ns = await self._where(consumer, tp)
+        decisions = TopicPartition(self._config.decisions_topic, tp.partition)
+        journal = DecisionJournal(TopicLog(decisions, self._producer, self._reader))
+        await journal.open()
+        partition = KafkaPartition(
+            tp,
+            self._signal,
+            start,
+            end,
+            journal=journal,
+            reader=self._reader,
+            budget=self._budget,
+            time=StreamTime(base_ns),
+            group=self,
+            fed=self._hungry.set,
+        )
+        try:
+            consumer.seek(tp, start)
+            self.partitions[tp] = partition
+            self._hungry.set()
+            await self._listener.assigned(partition)
+        except BaseException:
+            self.partitions.pop(tp, None)
+            partition.close()
+            raise
+
+    async def _where(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int, int]:
+        """Where to begin, where the log ends, and the stamp of the newest record where all of it is settled."""
+        async with asyncio.timeout(COMMIT_WITHIN_S):
+            committed = await consumer.committed(tp)
+        first, end = await self._reader.bounds(tp)
+        if committed is None:
+            start = first if self._config.initial_offset == "earliest" else end
+        elif committed < first:
+            self._log.error(
+                "partition %s/%d: the topic's retention ran over unread records: offsets %d to %d are lost",
+                tp.topic,
+                tp.partition,
+                committed,
+                first - 1,
+            )
+            self.lost_records(first - committed, "retention")
+            start = first
+        elif committed > end:
+            self._log.error(
+                "partition %s/%d: the topic ends at %d, before the committed offset %d: it was made anew, or has lost "
+                "records; reading it from its beginning",
+                tp.topic,
+                tp.partition,
+                end,
+                committed,
+            )
+            self.lost_records(committed - end, "truncated")
+            start = first
+        else:
+            start = committed
+        return start, end, await self._newest_stamp(tp, first, end)
+
+    async def _newest_stamp(self, tp: TopicPartition, first: int, end: int) -> int:
+        if end == first:
+            return 0
+        try:
+            newest = await self._reader.read(tp, end - 1, patience_s=NEWEST_WITHIN_S)
+        except StorageError:
+            return 0  # a marker of somebody's transaction: the records before it will be read, and tell
+        return int(newest[-1].timestamp) * 1_000_000
+
+    def _retake(self, partition: KafkaPartition) -> None:
+        """Give `partition` up, and take it over anew unless the group takes it away."""
+        if self.partitions.get(partition.tp) is partition:
+            del self.partitions[partition.tp]
+            task = asyncio.get_running_loop().create_task(self._give(partition))
+            self._giving.add(task)
+            task.add_done_callback(partial(self._given, partition.tp))
+
+    def _given(self, tp: TopicPartition, task: asyncio.Task[None]) -> None:
+        self._giving.discard(task)
+        if self._consumer is not None and tp in self._consumer.assignment() and tp not in self._taking:
+            self._take(tp, RETRY_S)
+
+    async def _give(self, partition: KafkaPartition) -> None:
+        try:
+            await self._listener.revoked(partition)
+        except Exception:  # noqa: BLE001 - logged; the partition is gone either way
+            self._log.exception("partition %s was not given up cleanly", partition.name)
+        finally:
+            partition.close()
+
+    async def _give_all(self) -> None:
+        taking, self._taking = list(self._taking.values()), {}
+        for task in taking:
+            task.cancel()
+        await asyncio.gather(*taking, return_exceptions=True)
+        partitions, self.partitions = list(self.partitions.values()), {}
+        self._hungry.set()
+        await asyncio.gather(*(self._give(partition) for partition in partitions), *self._giving)
+
+    async def _leave(self) -> None:
+        await self._give_all()
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await _bounded(consumer.stop())
+
+    # -- what partitions call
+
+    async def commit(self, tp: TopicPartition, position: int) -> None:
+        """See `Membership`."""
+        consumer = self._consumer
+        if consumer is None:
+            raise OwnershipLostError("this process is not in the consumer group")
+        try:
+            async with asyncio.timeout(COMMIT_WITHIN_S):
+                await consumer.commit({tp: OffsetAndMetadata(position, "")})
+        except (CommitFailedError, IllegalStateError):
+            raise OwnershipLostError("the consumer group has given the partition to another process") from None
+        except (KafkaError, TimeoutError) as error:
+            raise StorageError(f"Kafka doesn't take the commit ({type(error).__name__})") from None
+
+    async def quarantine(self, record: ConsumerRecord[bytes, bytes], reason: str) -> None:
+        """See `Membership`."""
+        await self._quarantine.put(record, reason)
+
+    def lost(self, partition: KafkaPartition) -> None:
+        """See `Membership`."""
+        self._retake(partition)
+
+    def sign(self, tp: TopicPartition) -> object:
+        """See `Membership`."""
+        try:
+            return self._consumer.last_poll_timestamp(tp) if self._consumer is not None else None
+        except IllegalStateError:
+            return None
+
+    def _tell(self, sentence: str) -> None:
+        if self._obstacle != sentence:
+            self._log.error("%s", sentence)
+        self._obstacle = sentence
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, TopicAuthorizationFailedError):
+        return "this user may not read the topic"
+    if isinstance(error, GroupAuthorizationFailedError):
+        return "this user may not use the consumer group"
+    return f"the consumer group can't be used ({type(error).__name__})"
+
+
+async def _bounded(stopping: Coroutine[Any, Any, None]) -> None:
+    with suppress(KafkaError, TimeoutError, OSError):  # the broker notices when the session ends
+        async with asyncio.timeout(COMMIT_WITHIN_S):
+            await stopping
