@@ -41,11 +41,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one setting of a topic must be: exactly `value`, or as a number no less than it."""
+    """What one setting of a topic must be: exactly `value`, or as a number no less than it. `option` is where the
+    configuration says so, if it does.
+    """
 
     value: str
     gravity: Gravity
     at_least: bool = False
+    option: str = ""
 
     def holds(self, found: str) -> bool:
         """Whether `found` will do."""
@@ -73,14 +76,14 @@ class TopicPlan:
 
     def hidden(self) -> Difference:
         """We may not even ask whether there is such a topic."""
-        return Difference(self.name, "is hidden from this user", "allow Describe on it, or Create", Gravity.FATAL)
+        return Difference(self.name, "is hidden from this user", "allow Describe on it", Gravity.FATAL)
 
     def shape_differences(self, partitions: int, replicas: int) -> list[Difference]:
         """Compare the numbers of a topic that exists; `replicas` is the smallest of its partitions'."""
         found = []
         if self.pinned and partitions != self.partitions:
             what = f"has {_plural(partitions, 'partition')}, expected {self.partitions}"
-            remedy = "make it anew, or set `partitions` to what all data topics and the decisions topic have"
+            remedy = "make it anew, or set partitions to what all data topics and the decisions topic have"
             found.append(Difference(self.name, what, remedy, Gravity.FATAL))
         if replicas < self.replication_factor:
             what = f"has {_plural(replicas, 'replica')} of each partition, expected {self.replication_factor}"
@@ -95,7 +98,8 @@ class TopicPlan:
             value = found.get(key)
             if value is not None and not rule.holds(value):
                 what = f"has {key}={value}, expected {'at least ' if rule.at_least else ''}{rule.value}"
-                differences.append(Difference(self.name, what, self._command(key, rule.value, broker), rule.gravity))
+                remedy = self._command(key, rule.value, broker) + (f", or change {rule.option}" if rule.option else "")
+                differences.append(Difference(self.name, what, remedy, rule.gravity))
         insync = found.get("min.insync.replicas", "")
         if insync.isdigit() and int(insync) > replicas:
             what = f"has min.insync.replicas={insync}, but {_plural(replicas, 'replica')}: nothing can be written"
@@ -140,8 +144,10 @@ def _common_rules(settings: Mapping[str, str]) -> dict[str, Rule]:
     return {
         "cleanup.policy": Rule(settings["cleanup.policy"], Gravity.FATAL),
         "message.timestamp.type": Rule("LogAppendTime", Gravity.FATAL),
-        "max.message.bytes": Rule(settings["max.message.bytes"], Gravity.FATAL, at_least=True),
-        "min.insync.replicas": Rule(settings["min.insync.replicas"], Gravity.NOTABLE, at_least=True),
+        "max.message.bytes": Rule(settings["max.message.bytes"], Gravity.FATAL, True, "producer.max_message_bytes"),
+        "min.insync.replicas": Rule(
+            settings["min.insync.replicas"], Gravity.NOTABLE, True, "topics.min_insync_replicas"
+        ),
         "unclean.leader.election.enable": Rule("false", Gravity.NOTABLE),
     }
 
@@ -159,16 +165,17 @@ def _retained(config: KafkaOptions, largest: int, retention_ns: int) -> dict[str
     }
 
 
-def _retained_rules(settings: Mapping[str, str]) -> dict[str, Rule]:
+def _retained_rules(settings: Mapping[str, str], option: str) -> dict[str, Rule]:
     return _common_rules(settings) | {
-        "retention.ms": Rule(settings["retention.ms"], Gravity.NOTABLE),
+        "retention.ms": Rule(settings["retention.ms"], Gravity.NOTABLE, option=option),
         "retention.bytes": Rule("-1", Gravity.NOTABLE),
     }
 
 
 def _data(config: KafkaOptions, name: str) -> TopicPlan:
     settings = _retained(config, _largest(config), config.topics.retention)
-    return TopicPlan(name, config.partitions, config.topics.replication_factor, settings, _retained_rules(settings))
+    rules = _retained_rules(settings, "topics.retention")
+    return TopicPlan(name, config.partitions, config.topics.replication_factor, settings, rules)
 
 
 def _decisions(config: KafkaOptions) -> TopicPlan:
@@ -193,7 +200,7 @@ def _decisions(config: KafkaOptions) -> TopicPlan:
 def _quarantine(config: KafkaOptions) -> TopicPlan:
     # A record comes here with what is known of it, so it must be allowed to be larger than where it came from.
     settings = _retained(config, _largest(config) + BATCH_OVERHEAD, config.topics.quarantine_retention)
-    rules = _retained_rules(settings)
+    rules = _retained_rules(settings, "topics.quarantine_retention")
     return TopicPlan(config.quarantine_topic, 1, config.topics.replication_factor, settings, rules, pinned=False)
 
 

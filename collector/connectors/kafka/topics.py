@@ -143,7 +143,8 @@ def _state(each: TopicPlan, found: _Found, settings: Mapping[str, str] | str, br
     if kind is UnknownTopicOrPartitionError:
         return TopicState(each, "absent")
     if kind in _DENIED:
-        return TopicState(each, "exists", (each.hidden(),))
+        hidden = each.hidden()
+        return TopicState(each, "refused", (hidden,), f"{hidden.what}: {hidden.remedy}")
     if found.code != _OK:
         raise StorageError(f"topic {each.name} isn't available now ({_words(kind)})")
     differences = each.shape_differences(found.partitions, found.replicas)
