@@ -93,9 +93,9 @@ def in_words(error: BaseException, arguments: Mapping[str, Any], place: str) -> 
 
 def _of_the_network(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"has a certificate that isn't trusted ({error.verify_message}): check tls"
+        return f"has a certificate that isn't trusted ({_said(error, 'verify_message')}): check tls"
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "no reason given").replace("_", " ").lower()
+        reason = _said(error, "reason").replace("_", " ").lower()
         return f"doesn't agree on TLS ({reason}): check tls, the port and the certificates"
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "doesn't answer"
@@ -106,3 +106,8 @@ def _of_the_network(error: BaseException) -> str:
     if isinstance(error, BrokerResponseError):
         return f"answers {error.message.replace('_', ' ').lower()}"
     return "doesn't answer as Kafka does"
+
+
+def _said(error: ssl.SSLError, attribute: str) -> str:
+    # Only errors that come out of OpenSSL have these.
+    return getattr(error, attribute, None) or "no reason given"

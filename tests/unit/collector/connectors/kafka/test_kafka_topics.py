@@ -1,0 +1,384 @@
+import socket
+import ssl
+from types import SimpleNamespace
+
+import pytest
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    LeaderNotAvailableError,
+    NodeNotReadyError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from collector.batch import Signal
+from collector.connectors.kafka import topics
+from collector.connectors.kafka.obstacle import in_words, obstacle
+from collector.connectors.kafka.options import BATCH_OVERHEAD, KafkaOptions
+from collector.connectors.kafka.topic_plan import Gravity, Rule, plan
+from collector.connectors.kafka.topics import check, create
+from collector.errors import StorageError
+
+TRACES = frozenset({Signal.TRACES})
+NAMES = ["otlp_spans", "butterfly_decisions", "butterfly_quarantine"]
+
+
+def options(**given):
+    return KafkaOptions.model_validate(given)
+
+
+def planned(config, name):
+    (found,) = [each for each in plan(config, Signal) if each.name == name]
+    return found
+
+
+class Brokers:
+    """A cluster as the admin client shows it: topics by name, and error codes to answer with instead."""
+
+    def __init__(self, *plans):
+        self.topics = {each.name: (each.partitions, each.replication_factor, dict(each.settings)) for each in plans}
+        self.metadata_codes = {}
+        self.config_codes = {}
+        self.create_codes = {}
+        self.leaderless = 0
+        self.rival = {}
+        self.asked = []
+        self.created = []
+        self.fails = None
+
+    async def _send_request(self, request):
+        if self.fails is not None:
+            raise self.fails
+        self.asked.append(request)
+        self.leaderless -= 1
+        leader = -1 if self.leaderless >= 0 else 1
+        return SimpleNamespace(to_object=lambda: {"topics": [self._topic(name, leader) for name in request._topics]})
+
+    def _topic(self, name, leader):
+        partitions, replicas, _ = self.topics.get(name, (0, 0, {}))
+        code = self.metadata_codes.get(name, 0 if name in self.topics else 3)
+        each = {"leader": leader, "replicas": list(range(replicas))}
+        return {"topic": name, "error_code": code, "partitions": [each] * partitions}
+
+    async def describe_configs(self, resources):
+        answers = []
+        for each in resources:
+            code = self.config_codes.get(each.name, 0)
+            settings = self.topics[each.name][2]
+            entries = [] if code else [(key, settings.get(key), False, 1, False, []) for key in each.configs]
+            answers.append((code, None, 2, each.name, entries))
+        return [SimpleNamespace(resources=answers)]
+
+    async def create_topics(self, new, validate_only=False):
+        if self.fails is not None:
+            raise self.fails
+        errors = []
+        for each in new:
+            code, message = self.create_codes.get(each.name, (0, None))
+            errors.append((each.name, code, message))
+            if code == 0 and not validate_only:
+                self.created.append(each.name)
+                self.topics[each.name] = (each.num_partitions, each.replication_factor, dict(each.topic_configs))
+        self.topics |= self.rival
+        return SimpleNamespace(topic_errors=errors)
+
+
+def test_a_connector_has_the_topics_of_its_signals_and_two_of_its_own():
+    assert [each.name for each in plan(options(), TRACES)] == NAMES
+    assert [each.name for each in plan(options(), Signal)] == ["otlp_spans", "otlp_metrics", "otlp_logs", *NAMES[1:]]
+
+
+def test_data_topics_expire_by_time_alone():
+    config = options(topics={"retention": "16h", "segment_bytes": "32MiB", "min_insync_replicas": 1})
+    settings = planned(config, "otlp_spans").settings
+    assert settings["cleanup.policy"] == "delete"
+    assert settings["retention.ms"] == str(16 * 3600 * 1000)
+    assert settings["retention.bytes"] == "-1"
+    assert settings["segment.ms"] == str(2 * 3600 * 1000)
+    assert settings["segment.bytes"] == str(32 << 20)
+    assert settings["message.timestamp.type"] == "LogAppendTime"
+
+
+def test_a_record_of_the_largest_size_fits_into_every_topic():
+    config = options(producer={"max_message_bytes": "20MiB"}, default_fetch_size="20MiB")
+    for each in plan(config, Signal):
+        assert int(each.settings["max.message.bytes"]) >= (20 << 20) + BATCH_OVERHEAD
+        assert int(each.settings["segment.bytes"]) >= int(each.settings["max.message.bytes"])
+
+
+def test_a_quarantined_record_may_be_larger_than_where_it_came_from():
+    quarantine = planned(options(topics={"quarantine_retention": "1h"}), "butterfly_quarantine")
+    assert int(quarantine.settings["max.message.bytes"]) > int(
+        planned(options(), "otlp_logs").settings["max.message.bytes"]
+    )
+    assert quarantine.settings["retention.ms"] == "3600000"
+    assert quarantine.partitions == 1
+
+
+def test_the_decisions_topic_is_compacted_and_stays_small():
+    decisions = planned(options(partitions=12), "butterfly_decisions")
+    assert decisions.partitions == 12
+    assert decisions.settings["cleanup.policy"] == "compact"
+    assert float(decisions.settings["min.cleanable.dirty.ratio"]) <= 0.1
+    assert int(decisions.settings["segment.bytes"]) == 16 << 20
+    assert "retention.ms" not in decisions.settings
+
+
+@pytest.mark.parametrize(
+    ("rule", "found", "holds"),
+    [
+        (Rule("compact", Gravity.FATAL), "compact", True),
+        (Rule("compact", Gravity.FATAL), "compact,delete", False),
+        (Rule("10", Gravity.FATAL, at_least=True), "10", True),
+        (Rule("10", Gravity.FATAL, at_least=True), "11", True),
+        (Rule("10", Gravity.FATAL, at_least=True), "9", False),
+        (Rule("10", Gravity.FATAL, at_least=True), "-1", False),
+        (Rule("10", Gravity.FATAL, at_least=True), "", False),
+        (Rule("-1", Gravity.FATAL), "1", False),
+    ],
+)
+def test_a_rule_holds_or_not(rule, found, holds):
+    assert rule.holds(found) is holds
+
+
+async def test_topics_as_they_are_created_have_no_differences():
+    config = options()
+    assert await check(config, Signal, admin=Brokers(*plan(config, Signal))) == []
+
+
+async def test_more_than_is_asked_for_is_no_difference():
+    rich = options(topics={"replication_factor": 3, "min_insync_replicas": 2}, producer={"max_message_bytes": "2MiB"})
+    assert await check(options(), TRACES, admin=Brokers(*plan(rich, TRACES))) == []
+
+
+async def test_asking_makes_no_broker_create_a_topic():
+    brokers = Brokers()
+    await check(options(), TRACES, admin=brokers)
+    assert [each._allow_auto_topic_creation for each in brokers.asked] == [False]
+    assert brokers.created == []
+
+
+async def test_a_missing_topic_says_what_to_run():
+    config = options()
+    (found,) = await check(config, TRACES, admin=Brokers(*plan(config, TRACES)[1:]))
+    assert str(found) == "topic otlp_spans is missing: run `butterfly kafka init -c FILE`"
+    assert found.gravity is Gravity.FATAL
+
+
+@pytest.mark.parametrize("topic", NAMES[:2])
+async def test_another_number_of_partitions_is_fatal(topic):
+    config = options()
+    brokers = Brokers(*plan(config, TRACES))
+    brokers.topics[topic] = (9, 1, brokers.topics[topic][2])
+    (found,) = await check(config, TRACES, admin=brokers)
+    assert str(found).startswith(f"topic {topic} has 9 partitions, expected 8: ")
+    assert found.gravity is Gravity.FATAL
+
+
+async def test_the_quarantine_may_have_any_number_of_partitions():
+    config = options()
+    brokers = Brokers(*plan(config, TRACES))
+    brokers.topics["butterfly_quarantine"] = (5, 1, brokers.topics["butterfly_quarantine"][2])
+    assert await check(config, TRACES, admin=brokers) == []
+
+
+async def test_too_few_replicas_are_notable():
+    poor = Brokers(*plan(options(), TRACES))
+    found = await check(options(topics={"replication_factor": 3}), TRACES, admin=poor)
+    assert [each.topic for each in found] == NAMES
+    assert {each.gravity for each in found} == {Gravity.NOTABLE}
+    assert found[0].what == "has 1 replica of each partition, expected 3"
+
+
+@pytest.mark.parametrize(
+    ("topic", "key", "value", "expected", "gravity"),
+    [
+        ("otlp_spans", "cleanup.policy", "compact", "delete", Gravity.FATAL),
+        ("butterfly_decisions", "cleanup.policy", "delete", "compact", Gravity.FATAL),
+        ("otlp_spans", "message.timestamp.type", "CreateTime", "LogAppendTime", Gravity.FATAL),
+        ("otlp_spans", "max.message.bytes", "1000", "at least 1016384", Gravity.FATAL),
+        ("otlp_spans", "retention.ms", "60000", "86400000", Gravity.NOTABLE),
+        ("otlp_spans", "retention.ms", "-1", "86400000", Gravity.NOTABLE),
+        ("butterfly_quarantine", "retention.ms", "60000", "604800000", Gravity.NOTABLE),
+        ("otlp_spans", "retention.bytes", "1000", "-1", Gravity.NOTABLE),
+        ("otlp_spans", "unclean.leader.election.enable", "true", "false", Gravity.NOTABLE),
+        ("otlp_spans", "min.insync.replicas", "0", "at least 1", Gravity.NOTABLE),
+    ],
+)
+async def test_a_setting_that_differs_comes_with_the_command_that_mends_it(topic, key, value, expected, gravity):
+    config = options(brokers=["kafka-1.example:9092"])
+    brokers = Brokers(*plan(config, TRACES))
+    brokers.topics[topic][2][key] = value
+    (found,) = await check(config, TRACES, admin=brokers)
+    assert found.what == f"has {key}={value}, expected {expected}"
+    assert found.gravity is gravity
+    command = (
+        "run `kafka-configs.sh --bootstrap-server kafka-1.example:9092 --entity-type topics"
+        f" --entity-name {topic} --alter --add-config {key}={expected.removeprefix('at least ')}`"
+    )
+    assert found.remedy.startswith(command)
+
+
+async def test_a_topic_that_can_never_be_written_is_fatal():
+    config = options()
+    brokers = Brokers(*plan(config, TRACES))
+    brokers.topics["otlp_spans"][2]["min.insync.replicas"] = "2"
+    (found,) = await check(config, TRACES, admin=brokers)
+    assert found.gravity is Gravity.FATAL
+    assert "nothing can be written" in found.what
+
+
+async def test_tuning_is_left_to_whoever_runs_the_brokers():
+    config = options()
+    brokers = Brokers(*plan(config, TRACES))
+    for _, _, settings in brokers.topics.values():
+        settings |= {"segment.bytes": "1048576", "segment.ms": "1", "compression.type": "zstd"}
+    assert await check(config, TRACES, admin=brokers) == []
+
+
+async def test_settings_that_are_not_shown_are_left_out_and_the_rest_is_checked():
+    config = options()
+    brokers = Brokers(*plan(config, TRACES))
+    brokers.config_codes = dict.fromkeys(NAMES, 29)
+    brokers.topics["otlp_spans"] = (3, 1, {})
+    found = await check(config, TRACES, admin=brokers)
+    assert [(each.topic, each.gravity) for each in found] == [
+        ("otlp_spans", Gravity.FATAL),
+        ("otlp_spans", Gravity.UNCHECKED),
+        ("butterfly_decisions", Gravity.UNCHECKED),
+        ("butterfly_quarantine", Gravity.UNCHECKED),
+    ]
+    assert "allow DescribeConfigs" in found[1].remedy
+
+
+async def test_a_topic_that_is_hidden_is_not_called_missing():
+    brokers = Brokers()
+    brokers.metadata_codes = {"otlp_spans": 29}
+    found = await check(options(), TRACES, admin=brokers)
+    assert [each.what for each in found] == ["is hidden from this user", "is missing", "is missing"]
+    states = await create(options(), TRACES, admin=brokers)
+    assert [each.state for each in states] == ["refused", "created", "created"]
+
+
+async def test_a_topic_whose_leader_is_just_being_elected_is_no_difference():
+    config = options()
+    brokers = Brokers(*plan(config, TRACES))
+    brokers.metadata_codes = {"otlp_spans": LeaderNotAvailableError.errno}
+    with pytest.raises(StorageError, match="leader not available"):
+        await check(config, TRACES, admin=brokers)
+
+
+@pytest.mark.parametrize("error", [NodeNotReadyError(), TimeoutError(), OSError(), KafkaConnectionError()], ids=repr)
+async def test_no_answer_is_a_storage_error(error):
+    config = options()
+    brokers = Brokers(*plan(config, TRACES))
+    brokers.fails = error
+    with pytest.raises(StorageError, match="no broker answers"):
+        await check(config, TRACES, admin=brokers)
+
+
+async def test_what_is_missing_is_created_and_what_exists_is_left_alone(monkeypatch):
+    monkeypatch.setattr(topics, "_LOOK_AGAIN_S", 0.0)
+    config = options()
+    brokers = Brokers(planned(config, "otlp_spans"))
+    brokers.topics["otlp_spans"][2]["retention.ms"] = "1"
+    states = await create(config, TRACES, admin=brokers)
+    assert [each.state for each in states] == ["exists", "created", "created"]
+    assert [each.what for each in states[0].differences] == ["has retention.ms=1, expected 86400000"]
+    assert brokers.created == NAMES[1:]
+    assert [each.state for each in await create(config, TRACES, admin=brokers)] == ["exists"] * 3
+    assert brokers.created == NAMES[1:]
+
+
+async def test_creating_waits_for_leaders(monkeypatch):
+    monkeypatch.setattr(topics, "_LOOK_AGAIN_S", 0.0)
+    brokers = Brokers()
+    brokers.leaderless = 4
+    await create(options(), TRACES, admin=brokers)
+    assert len(brokers.asked) == 5
+
+
+async def test_a_dry_run_creates_nothing():
+    brokers = Brokers()
+    states = await create(options(), TRACES, admin=brokers, dry_run=True)
+    assert [each.state for each in states] == ["absent"] * 3
+    assert (brokers.created, brokers.topics) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "reason"),
+    [
+        (29, None, "denied: allow Create on it, or on the cluster, to this user"),
+        (31, "no", "denied: allow Create on it, or on the cluster, to this user"),
+        (38, "only 1\nbroker", "invalid replication factor: only 1broker"),
+        (44, None, "policy violation"),
+        (40, "x" * 1000, "invalid config: " + "x" * 300),
+    ],
+)
+async def test_a_refusal_is_told_with_its_reason(code, message, reason):
+    brokers = Brokers()
+    brokers.create_codes = {"butterfly_decisions": (code, message)}
+    states = await create(options(), TRACES, admin=brokers)
+    assert [each.state for each in states] == ["created", "refused", "created"]
+    assert states[1].reason == reason
+
+
+async def test_a_topic_that_somebody_else_creates_meanwhile_is_compared():
+    brokers = Brokers()
+    brokers.create_codes = {"otlp_spans": (36, "exists")}
+    brokers.rival = {"otlp_spans": (2, 1, {})}
+    states = await create(options(), TRACES, admin=brokers)
+    assert [each.state for each in states] == ["exists", "created", "created"]
+    assert states[0].differences[0].what == "has 2 partitions, expected 8"
+
+
+def verification(message):
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = message
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (SaslAuthenticationFailed("wonderland"), "the brokers refuse the user or the password of auth.sasl"),
+        (AuthenticationFailedError(), "the brokers refuse the user or the password of auth.sasl"),
+        (UnsupportedSaslMechanismError("x"), "the brokers don't offer PLAIN: set another auth.sasl.mechanism"),
+        (ClusterAuthorizationFailedError(), "the brokers' access rules deny it to this user"),
+        (verification("expired"), "b:1 has a certificate that isn't trusted (expired): check tls"),
+        (
+            ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] ..."),
+            "b:1 doesn't agree on TLS (no reason given): check tls, the port and the certificates",
+        ),
+        (TimeoutError(), "b:1 doesn't answer"),
+        (KafkaConnectionError("x"), "b:1 hangs up: it may expect tls, or no auth"),
+        (IllegalSaslStateError(), "b:1 hangs up: it may expect tls, or no auth"),
+        (ConnectionResetError(), "b:1 hangs up: it may expect tls, or no auth"),
+        (socket.gaierror(-2, "Name or service not known"), "b:1 can't be reached (unknown name)"),
+        (ConnectionRefusedError(111, "Connect call failed"), "b:1 can't be reached (Connection refused)"),
+        (OSError("Multiple exceptions: ..."), "b:1 can't be reached (no address answers)"),
+        (LeaderNotAvailableError("secret"), "b:1 answers leader not available"),
+        (AssertionError("secret"), "b:1 doesn't answer as Kafka does"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_error_in_words_quotes_no_peer(error, sentence):
+    arguments = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN"}
+    assert in_words(error, arguments, "b:1") == sentence
+
+
+async def test_every_unreachable_broker_is_named():
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        arguments = {
+            "bootstrap_servers": [place, place],
+            "client_id": "me",
+            "security_protocol": "PLAINTEXT",
+            "request_timeout_ms": 1000,
+        }
+        found = await obstacle(arguments)
+    assert found == "; ".join([f"{place} can't be reached (Connection refused)"] * 2)
