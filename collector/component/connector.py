@@ -44,6 +44,9 @@ class Partition(ABC):
     """One ordered log. All methods are called on the event loop's thread; none blocks it."""
 
     name: str
+    pace_s: float = 0.05
+    """Seconds that small records may gather before they are observed together. What a stage costs per call is paid so
+    many times a second and partition: a process with many partitions wants it longer."""
 
     @property
     @abstractmethod

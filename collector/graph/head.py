@@ -25,7 +25,7 @@ log = logging.getLogger("butterfly.graph")
 
 READ_BYTES = 2 << 20
 RETRY_PAUSE_S = 0.5
-GATHER_S = 0.05
+ROOM_POLL_S = 0.05
 
 
 class Head:
@@ -72,10 +72,10 @@ class Head:
         while True:
             await self._partition.wait(self.position)
             while not self.processor.has_room():  # noqa: ASYNC110 - a poll while the backend is away
-                await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(ROOM_POLL_S)
             await self.advance()
             if self.position >= self._partition.end:
-                await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(self._partition.pace_s)
 
     async def advance(self) -> None:
         """Observe what can be read now; nothing, after a pause, when the log can't be read."""

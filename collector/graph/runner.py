@@ -57,6 +57,7 @@ class PartitionRunner:
         self._final = final
         self._tasks: list[asyncio.Task[None]] = []
         self._lost = False
+        self._next_tick = 0.0
         self._oldest: tuple[int, float] = (partition.committed, monotonic())
         lookahead = next((each for each in processors if isinstance(each, Lookahead)), None)
         observed = Observed(partition.committed) if lookahead is not None and books_accepted else None
@@ -86,10 +87,11 @@ class PartitionRunner:
         self._spawn(self._commit_for_ever())
 
     async def tick(self) -> None:
-        """About ten times a second."""
-        self.lag_seconds()  # so that it is measured from now, and not from the scrape before, which may be long ago
-        if self._lost:
+        """About ten times a second; acts on it as often as the partition's pace asks for."""
+        if self._lost or monotonic() < self._next_tick:
             return
+        self._next_tick = monotonic() + self.partition.pace_s
+        self.lag_seconds()  # so that it is measured from now, and not from the scrape before, which may be long ago
         if self.head is not None:
             if self.partition.under_pressure() or not self.head.processor.has_room():
                 self._shed(self.head)

@@ -108,6 +108,8 @@ class StoredLog(Partition):
 class Coin(Lookahead):
     """Keeps traces with an error, and the rest by a coin that falls differently in every life."""
 
+    pace_s = 0
+
     def __init__(self, rng, flips):
         super().__init__(Options(), BuildContext("coin", None))
         self.rng, self.flips = rng, flips

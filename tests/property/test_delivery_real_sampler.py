@@ -16,7 +16,7 @@ from test_delivery_model import Backend, StoredLog, traffic
 
 from collector.ack import Outcome
 from collector.component.base import BuildContext
-from collector.component.connector import Chunk, Record
+from collector.component.connector import Chunk, Partition, Record
 from collector.errors import StorageError
 from collector.graph import head as head_module
 from collector.graph import outlet as outlet_module
@@ -161,7 +161,7 @@ def test_kill_anywhere_with_the_real_sampler(seed, monkeypatch):
     monkeypatch.setattr(runner_module, "COMMIT_EVERY_S", 0)
     for module in (head_module, outlet_module, tail_module):
         monkeypatch.setattr(module, "RETRY_PAUSE_S", 0)
-    monkeypatch.setattr(head_module, "GATHER_S", 0)
+    monkeypatch.setattr(Partition, "pace_s", 0)
     rng = random.Random(seed)
     spans = traffic(rng)
     log, queue, other = FrailLog(rng, spans), Queue(rng), OtherLog(rng)

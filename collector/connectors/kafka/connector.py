@@ -101,7 +101,8 @@ class KafkaConnector(DurableConnector):
             took=self._took,
             log=log,
         )
-        self._reader = LogReader(self._consumer_arguments(common))
+        # What it reads is there: a broker that waited for more would only make a restart slower.
+        self._reader = LogReader({**self._consumer_arguments(common), "fetch_min_bytes": 1})
         self._producer.start()
         if listener is not None:
             self._group = Group(

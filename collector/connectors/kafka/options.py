@@ -86,7 +86,7 @@ class ProducerOptions(Options):
         1_000_000, about="Bytes of one record's payload; larger requests are split.", ge=1 << 10, le=512 << 20
     )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = option("none", about="How records are compressed.")
-    linger: Duration = option(10 * _MS, about="Longest time that a record waits for others.", le=seconds(1))
+    linger: Duration = option(25 * _MS, about="Longest time that a record waits for others.", le=seconds(1))
     max_pending: Size = option(
         64 << 20, about="Bytes that wait for the brokers; beyond, senders are told to wait.", ge=1 << 20
     )
@@ -145,10 +145,10 @@ class KafkaOptions(Options):
         seconds(5), about="Time for a write, after which its senders are told to come again.", gt=0, le=seconds(600)
     )
     producer: ProducerOptions = option(ProducerOptions(), about="What is sent to the brokers, and when.")
-    min_fetch_size: Size = option(1, about="Bytes that a broker waits for before it answers.", ge=1, le=2**31 - 1)
+    min_fetch_size: Size = option(1 << 20, about="Bytes that a broker waits for before it answers.", ge=1, le=2**31 - 1)
     default_fetch_size: Size = option(1 << 20, about="Bytes of one partition in one answer.", ge=1 << 10, le=2**31 - 1)
     max_fetch_size: Size = option(_LARGEST_FETCH, about="Bytes of one answer; 0 is the default.", le=2**31 - 1)
-    max_fetch_wait: Duration = option(100 * _MS, about="Longest time that a broker waits for them.", le=seconds(60))
+    max_fetch_wait: Duration = option(200 * _MS, about="Longest time that a broker waits for them.", le=seconds(60))
     recent_bytes: Size = option(
         64 << 20,
         about="Bytes of the newest records, of all partitions, that are kept in memory for the second reading.",

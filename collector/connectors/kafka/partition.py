@@ -51,6 +51,8 @@ class Membership(Protocol):
 class KafkaPartition(Partition):
     """Fed by the group's consumer (`received`); what the tail needs again and memory no longer has is fetched again."""
 
+    pace_s = 0.2
+
     def __init__(
         self,
         tp: TopicPartition,

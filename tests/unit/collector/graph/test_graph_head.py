@@ -6,6 +6,7 @@ import pytest
 from graph_fakes import FakeLog, FakeLookahead, made, turns
 
 from collector.batch import Batch
+from collector.component.connector import Partition
 from collector.component.processor import Processor
 from collector.errors import OwnershipLostError, StorageError
 from collector.graph import head as head_module
@@ -20,7 +21,8 @@ from collector.testing.batches import traces_payload
 def quick(monkeypatch):
     monkeypatch.setattr(merging_module, "MERGE_BYTES", 1)
     monkeypatch.setattr(head_module, "RETRY_PAUSE_S", 0)
-    monkeypatch.setattr(head_module, "GATHER_S", 0)
+    monkeypatch.setattr(head_module, "ROOM_POLL_S", 0)
+    monkeypatch.setattr(Partition, "pace_s", 0)
 
 
 class Leading:

@@ -8,7 +8,7 @@ import pytest
 from collector.ack import Ack, Outcome
 from collector.batch import Batch
 from collector.component.base import BuildContext
-from collector.graph import head as head_module
+from collector.component.connector import Partition
 from collector.graph.memory_log import MemoryLog
 from collector.graph.outlet import Outlet
 from collector.graph.runner import PartitionRunner
@@ -37,7 +37,7 @@ class Backend:
 async def test_one_open_trace_cannot_stop_the_head_for_ever(monkeypatch):
     """Roots decide all traces at once but the first, which holds the tail back until it is decided early."""
     monkeypatch.setattr(tail_processor, "MAX_UNSETTLED", 50)
-    monkeypatch.setattr(head_module, "GATHER_S", 0)
+    monkeypatch.setattr(Partition, "pace_s", 0)
     config = {
         "policies": [{"name": "all", "type": "always_sample"}],
         "decision_wait": "1h",

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from graph_fakes import FakeDeadLetter, FakeLog, FakeLookahead, FakeOutlet, Hold, made, turns
 
+from collector.component.connector import Partition
 from collector.component.processor import Processor
 from collector.errors import OwnershipLostError
-from collector.graph import head as head_module
 from collector.graph import merging as merging_module
 from collector.graph import runner as runner_module
 from collector.graph.runner import PartitionRunner
@@ -17,7 +17,7 @@ from collector.telemetry.ledger import Account
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(merging_module, "MERGE_BYTES", 1)
-    monkeypatch.setattr(head_module, "GATHER_S", 0)
+    monkeypatch.setattr(Partition, "pace_s", 0)
 
 
 class Ahead(FakeLookahead):
