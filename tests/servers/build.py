@@ -49,6 +49,8 @@ def build(name: str) -> Path:
                 command = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(made), SERVERS[name][1]]
             subprocess.run(command, cwd=HERE, check=True)
             made.rename(path)
+        if name == "kafka":
+            subprocess.run([sys.executable, "-m", "tests.servers.kafka_archive"], cwd=HERE.parents[1], check=True)
     return path
 
 

@@ -7,13 +7,24 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from tests.servers import build
 from tests.servers.kafka_node import KafkaNode, free_ports
-from tests.servers.kafka_requests import has_coordinator, metadata
+from tests.servers.kafka_requests import Acl, create_acl, delete_acls, every_acl_of, has_acl, has_coordinator, metadata
+from tests.servers.kafka_security import (
+    Certificates,
+    authorizer_properties,
+    make_certificates,
+    protocol,
+    sasl_properties,
+    scram_arguments,
+    tls_properties,
+)
+
+_PROTOCOLS = "CLIENT:{},BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT"
 
 
 class KafkaMissingError(RuntimeError):
@@ -33,22 +44,51 @@ def kafka_jars() -> Path:
 class KafkaCluster:
     """`brokers` nodes with ids from 1, each a broker and a controller, formatted and begun by `start`.
 
-    `settings` are properties for every node and win over those made here. Blocking: in an event loop that must go on,
-    call the methods through `asyncio.to_thread`.
+    `sasl` (user: password) makes clients log in, with PLAIN or SCRAM; `tls` gives the brokers a certificate (see
+    `certificates`); with `authorizer`, who logged in may do what `allow` names and nothing else. All of that stands on
+    the clients' listener alone. `settings` are properties for every node and win over those made here, as `jvm` does
+    over Java's options.
+
+    Every method blocks: in an event loop that must go on, call it through `asyncio.to_thread`. Raises
+    `KafkaMissingError`.
     """
 
-    def __init__(self, directory: Path, brokers: int = 1, *, settings: Mapping[str, str] | None = None) -> None:
+    certificates: Certificates | None = None
+
+    def __init__(
+        self,
+        directory: Path,
+        brokers: int = 1,
+        *,
+        sasl: Mapping[str, str] | None = None,
+        tls: bool = False,
+        authorizer: bool = False,
+        settings: Mapping[str, str] | None = None,
+        jvm: Sequence[str] = (),
+    ) -> None:
+        if authorizer and not sasl:
+            raise ValueError("an authorizer needs users, so sasl")
         jars = kafka_jars()
         ports = free_ports(3 * brokers)
+        heap = "-Xmx512m" if brokers == 1 else "-Xmx256m"
+        security = {"listener.security.protocol.map": _PROTOCOLS.format(protocol(sasl=bool(sasl), tls=tls))}
+        if sasl:
+            security |= sasl_properties(sasl)
+        if tls:
+            self.certificates = make_certificates(directory / "tls")
+            security |= tls_properties(self.certificates)
+        if authorizer:
+            security |= authorizer_properties()
+        self._format_arguments = scram_arguments(sasl or {})
         self._formatted = False
         self._nodes = {}
         for number in range(1, brokers + 1):
             own = dict(zip(("CLIENT", "BROKER", "CONTROLLER"), ports[3 * number - 3 : 3 * number], strict=True))
             folder = directory / f"broker-{number}"
-            self._nodes[number] = KafkaNode(number, folder, jars, own, 512 if brokers == 1 else 256)
+            self._nodes[number] = KafkaNode(number, folder, jars, own, [heap, *jvm])
         voters = ",".join(f"{each.number}@127.0.0.1:{each.ports['CONTROLLER']}" for each in self._nodes.values())
         for node in self._nodes.values():
-            properties = {**_properties(node, voters, brokers), **(settings or {})}
+            properties = {**_properties(node, voters, brokers), **security, **(settings or {})}
             node.properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
 
     @property
@@ -113,6 +153,26 @@ class KafkaCluster:
         for each in self._chosen(node):
             each.signal(signal.SIGCONT)
 
+    def allow(self, user: str, operation: str, resource: str, name: str = "*") -> None:
+        """Let `user` do `operation` ("read", "write", "describe", "create", "all", ...) on a "topic" or "group".
+
+        "*" is every name; the resource "cluster" has the name "kafka-cluster". In force when this returns.
+        """
+        self._rule(Acl(user, operation, resource, name, allow=True))
+
+    def deny(self, user: str, operation: str, resource: str, name: str = "*") -> None:
+        """Forbid it, whatever else allows it; as `allow`."""
+        self._rule(Acl(user, operation, resource, name, allow=False))
+
+    def forget(self, user: str) -> None:
+        """Take back everything that was allowed or forbidden to `user`. In force when this returns."""
+        delete_acls(self._awake()[0].ports["BROKER"], every_acl_of(user))
+        self._until_rules(every_acl_of(user), present=False)
+
+    def running(self) -> list[int]:
+        """The ids of the nodes whose process is there, frozen or not."""
+        return [each.number for each in self._nodes.values() if each.running]
+
     def pid(self, node: int = 1) -> int:
         """Of a running node, for its CPU and memory."""
         return self._nodes[node].pid
@@ -126,17 +186,32 @@ class KafkaCluster:
     def _chosen(self, node: int | None) -> list[KafkaNode]:
         return list(self._nodes.values()) if node is None else [self._nodes[node]]
 
+    def _awake(self) -> list[KafkaNode]:
+        return [each for each in self._nodes.values() if each.running and not each.frozen]
+
+    def _rule(self, acl: Acl) -> None:
+        create_acl(self._awake()[0].ports["BROKER"], acl)
+        self._until_rules(acl.encode(), present=True)
+
+    def _until_rules(self, wanted: bytes, *, present: bool, within: float = 10) -> None:
+        deadline = time.monotonic() + within
+        for each in self._awake():
+            while has_acl(each.ports["BROKER"], wanted) != present:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"broker {each.number} doesn't follow the permissions")
+                time.sleep(0.02)
+
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(b"b" + os.urandom(15)).decode().rstrip("=")  # never begins with a dash
         for each in self._nodes.values():
-            each.format("-t", cluster)
+            each.format("-t", cluster, *self._format_arguments)
         self._formatted = True
 
     def _answering(self) -> bool:
-        running = [each for each in self._nodes.values() if each.running and not each.frozen]
-        wanted = {each.number for each in running}
+        awake = self._awake()
+        wanted = {each.number for each in awake}
         try:
-            for each in running:
+            for each in awake:
                 known = metadata(each.ports["BROKER"])
                 if known.controller < 0 or not known.brokers >= wanted:
                     return False
@@ -157,7 +232,6 @@ def _properties(node: KafkaNode, voters: str, brokers: int) -> dict[str, str]:
         "advertised.listeners": ",".join(
             f"{name}://127.0.0.1:{port}" for name, port in node.ports.items() if name != "CONTROLLER"
         ),
-        "listener.security.protocol.map": "CLIENT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "BROKER",
         "controller.listener.names": "CONTROLLER",
         "num.partitions": "8",
@@ -171,4 +245,12 @@ def _properties(node: KafkaNode, voters: str, brokers: int) -> dict[str, str]:
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
+        # How long the place of a killed broker stays taken: nine seconds, if nobody says otherwise.
+        "broker.session.timeout.ms": "2000",
+        "broker.heartbeat.interval.ms": "300",
+        "controller.quorum.election.timeout.ms": "500",
+        "controller.quorum.election.backoff.max.ms": "300",
+        "controller.quorum.fetch.timeout.ms": "1000",
+        "replica.lag.time.max.ms": "5000",
+        "controlled.shutdown.retry.backoff.ms": "500",
     }

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,13 +28,13 @@ _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")  # starti
 class KafkaNode:
     """A broker and controller in one JVM. `number` is its node id, `ports` are those of its listeners by name."""
 
-    def __init__(self, number: int, folder: Path, jars: Path, ports: dict[str, int], heap_mib: int) -> None:
+    def __init__(self, number: int, folder: Path, jars: Path, ports: dict[str, int], jvm: Sequence[str]) -> None:
         self.number = number
         self.ports = ports
         self.frozen = False
         self._folder = folder
         self._jars = jars
-        self._heap_mib = heap_mib
+        self._jvm = jvm
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
 
@@ -69,7 +70,7 @@ class KafkaNode:
 
     def begin(self) -> None:
         """Start the process, without waiting until it answers."""
-        command = self._java("kafka.Kafka", str(self.properties), heap_mib=self._heap_mib)
+        command = self._java("kafka.Kafka", str(self.properties), jvm=self._jvm)
         leashed = [sys.executable, "-S", "-c", _LEASH, str(os.getpid()), *command]
         with self.log.open("ab") as log:
             begun = _STARTER.submit(subprocess.Popen, leashed, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -96,8 +97,15 @@ class KafkaNode:
         """Remove the data; the log of the process stays."""
         shutil.rmtree(self.data, ignore_errors=True)
 
-    def _java(self, main: str, *arguments: str, heap_mib: int = 128) -> list[str]:
-        return ["java", f"-Xmx{heap_mib}m", *_JVM, "-cp", f"{self._jars}/*", main, *arguments]
+    def _java(self, main: str, *arguments: str, jvm: Sequence[str] = ()) -> list[str]:
+        ready = archive(self._jars)
+        shared = [f"-XX:SharedArchiveFile={ready}"] if ready.exists() else []
+        return ["java", *_JVM, *shared, *jvm, "-cp", f"{self._jars}/*", main, *arguments]
+
+
+def archive(jars: Path) -> Path:
+    """Where the archive of the classes in `jars` is, or would be."""
+    return jars.with_name("classes.jsa")
 
 
 def free_ports(count: int) -> list[int]:
