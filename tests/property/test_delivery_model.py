@@ -50,6 +50,7 @@ def decode(payload):
 
 class StoredLog(Partition):
     name = "0"
+    pace_s = 0
 
     def __init__(self, rng, log):
         self.rng, self.counts, self.log = rng, [len(spans) for spans in log], [encode(spans) for spans in log]
@@ -107,8 +108,6 @@ class StoredLog(Partition):
 
 class Coin(Lookahead):
     """Keeps traces with an error, and the rest by a coin that falls differently in every life."""
-
-    pace_s = 0
 
     def __init__(self, rng, flips):
         super().__init__(Options(), BuildContext("coin", None))
