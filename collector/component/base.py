@@ -24,7 +24,8 @@ class BuildContext:
     """What the service gives a component when it builds it.
 
     `id` is the name in the YAML (`otlp/backup`); `log` already says which component speaks; `data_dir` is where the
-    service keeps files; `resident_bytes()` is the resident memory of the process.
+    service keeps files; `resident_bytes()` is the resident memory of the process; `signals` are those of the pipelines
+    that name the component.
     """
 
     id: str
@@ -32,6 +33,7 @@ class BuildContext:
     meter: Meter = field(default_factory=Meter)
     data_dir: Path = Path("butterfly-data")
     resident_bytes: Callable[[], int] = _no_memory_figure
+    signals: frozenset[Signal] = frozenset(Signal)
 
 
 class Component:

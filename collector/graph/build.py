@@ -78,6 +78,7 @@ class Builder:
             meter=around.meter,
             data_dir=around.data_dir,
             resident_bytes=around.resident_bytes,
+            signals=frozenset(line.signal for line in self._config.pipelines.values() if _names(line, spec.id)),
         )
         return spec.cls(spec.config, context)
 
@@ -169,3 +170,7 @@ class Builder:
 
     def _reads_log(self, pipeline: PipelineSpec) -> bool:
         return any(id_ in self._config.connectors for id_ in pipeline.receivers)
+
+
+def _names(pipeline: PipelineSpec, id_: str) -> bool:
+    return id_ in (*pipeline.receivers, *pipeline.processors, *pipeline.exporters)

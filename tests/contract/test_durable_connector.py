@@ -4,11 +4,11 @@ import logging
 import secrets
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from collector.api import BuildContext
+from collector.api import BuildContext, Signal
 from collector.connectors.disk import DiskConnector, DiskOptions
 from collector.connectors.kafka import KafkaConnector, KafkaOptions
+from collector.connectors.kafka.topics import create
 from collector.testing.durable_connector import DurableConnectorContract
 
 
@@ -44,9 +44,6 @@ class TestKafkaConnector(DurableConnectorContract):
             quarantine_topic=f"contract.{mark}.quarantine",
             **options,
         )
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-        await admin.start()
-        topics = (config.traces.topic, config.decisions_topic, config.quarantine_topic)
-        await admin.create_topics([NewTopic(topic, 1, 1) for topic in topics])
-        await admin.close()
-        return lambda: KafkaConnector(config, BuildContext("kafka", logging.getLogger("kafka")))
+        signals = frozenset({Signal.TRACES})
+        await create(config, signals)
+        return lambda: KafkaConnector(config, BuildContext("kafka", logging.getLogger("kafka"), signals=signals))

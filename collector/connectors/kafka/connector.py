@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
@@ -14,6 +14,7 @@ from collector.component.connector import DurableConnector
 from collector.connectors.kafka.appends import Appends
 from collector.connectors.kafka.connection import connection
 from collector.connectors.kafka.group import Group
+from collector.connectors.kafka.obstacle import obstacle, silence
 from collector.connectors.kafka.options import KafkaOptions, milliseconds, problems, warnings
 from collector.connectors.kafka.producer import Producer
 from collector.connectors.kafka.quarantine import Quarantine
@@ -84,13 +85,16 @@ class KafkaConnector(DurableConnector):
 
         Raises `ConfigError` for unusable TLS files, `StorageError` for the topics.
         """
-        # Its loggers print payloads at DEBUG, and several lines a second while a broker is away.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+        silence()
         config, log = self.config, self.context.log
         common = await asyncio.to_thread(connection, config)
-        self._watch = TopicWatch(config, common, log=log)
+        self._watch = TopicWatch(config, self.context.signals, log)
         self._producer = Producer(
-            self._producer_arguments(common), deadline_s=config.timeout / 1e9, watched=self._watch.look, log=log
+            self._producer_arguments(common),
+            deadline_s=config.timeout / 1e9,
+            watched=self._watch.look,
+            explain=partial(obstacle, common),
+            log=log,
         )
         self._appends = Appends(
             config,
@@ -153,9 +157,10 @@ class KafkaConnector(DurableConnector):
         """See `DurableConnector`."""
         if self._watch is not None and self._watch.problem is not None:
             return self._watch.problem
-        obstacle = self._obstacle()
-        if obstacle is not None:
-            return _READY.get(obstacle, obstacle)
+        reason = self._obstacle()
+        if reason is not None:
+            why = self._producer.why if self._producer is not None else ""
+            return why or _READY.get(reason, reason)
         return self._group.obstacle() if self._group is not None else None
 
     def _obstacle(self) -> str | None:

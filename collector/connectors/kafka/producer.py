@@ -72,11 +72,13 @@ class Producer:
         *,
         deadline_s: float,
         watched: Callable[[AIOKafkaProducer], Awaitable[None]],
+        explain: Callable[[], Awaitable[str]],
         log: logging.Logger,
     ) -> None:
         self._arguments = arguments
         self._deadline_s = deadline_s
         self._watched = watched
+        self._explain = explain
         self._log = log
         self._producer: AIOKafkaProducer | None = None
         self._task: asyncio.Task[None] | None = None
@@ -84,6 +86,8 @@ class Producer:
         self._retry_at = 0.0
         self._overdue: set[asyncio.Future[Any]] = set()
         self._spoiled = asyncio.Event()
+        self.why = "no broker was asked yet"
+        """Why there is no connection, for a person."""
         self.connected = asyncio.Event()
         """Set once the first connection stands and has been looked at."""
 
@@ -155,11 +159,13 @@ class Producer:
             try:
                 await self._connect()
                 await self._watch()
-            except (KafkaError, TimeoutError, OSError) as error:
-                reason = _reason(error, AWAY)
-                if self._obstacle != reason:
-                    self._log.error("no connection to Kafka (%s), trying again", reason)
-                self._obstacle = reason
+            except (KafkaError, TimeoutError, OSError, StorageError) as error:
+                self._obstacle = _reason(error, AWAY)
+                # aiokafka hides why it can't connect behind "unable to bootstrap".
+                why = str(error) if isinstance(error, StorageError) else await self._explain()
+                if why != self.why:
+                    self._log.error("no connection to Kafka, trying again: %s", why)
+                self.why = why
             await self._close()
             await asyncio.sleep(RETRY_S)
 
@@ -176,6 +182,7 @@ class Producer:
         self._producer = producer
         if self._obstacle in {AWAY, LOGIN}:
             self._obstacle = None
+        self.why = ""
         self._log.info("connected to Kafka")
         self.connected.set()
 
