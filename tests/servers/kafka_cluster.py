@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -203,8 +204,8 @@ class KafkaCluster:
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(b"b" + os.urandom(15)).decode().rstrip("=")  # never begins with a dash
-        for each in self._nodes.values():
-            each.format("-t", cluster, *self._format_arguments)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda each: each.format("-t", cluster, *self._format_arguments), self._nodes.values()))
         self._formatted = True
 
     def _answering(self) -> bool:
