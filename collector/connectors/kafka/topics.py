@@ -29,7 +29,7 @@ from collector.connectors.kafka.topic_plan import Difference, TopicPlan, plan
 from collector.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
     from collector.batch import Signal
     from collector.connectors.kafka.options import KafkaOptions
@@ -41,6 +41,7 @@ _OK = 0
 _DENIED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 _FAILURES = (KafkaError, OSError, TimeoutError)
 
+_Settings = dict[str, str] | type[BrokerResponseError]
 State = Literal["exists", "created", "absent", "refused"]
 
 
@@ -138,9 +139,9 @@ async def _look(admin: AIOKafkaAdminClient, config: KafkaOptions, plans: Sequenc
     return [_state(each, found[each.name], settings.get(each.name, {}), config.brokers[0]) for each in plans]
 
 
-def _state(each: TopicPlan, found: _Found, settings: Mapping[str, str] | str, broker: str) -> TopicState:
+def _state(each: TopicPlan, found: _Found, settings: _Settings, broker: str) -> TopicState:
     kind = for_code(found.code)
-    if kind is UnknownTopicOrPartitionError:
+    if UnknownTopicOrPartitionError in (kind, settings):  # the latter where it was deleted in between
         return TopicState(each, "absent")
     if kind in _DENIED:
         hidden = each.hidden()
@@ -148,8 +149,8 @@ def _state(each: TopicPlan, found: _Found, settings: Mapping[str, str] | str, br
     if found.code != _OK:
         raise StorageError(f"topic {each.name} isn't available now ({_words(kind)})")
     differences = each.shape_differences(found.partitions, found.replicas)
-    if isinstance(settings, str):
-        differences.append(each.unchecked(settings))
+    if isinstance(settings, type):
+        differences.append(each.unchecked(_words(settings)))
     else:
         differences += each.setting_differences(settings, found.replicas, broker)
     return TopicState(each, "exists", tuple(differences))
@@ -169,21 +170,19 @@ async def _metadata(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[st
     return {name: found.get(name, absent) for name in names}
 
 
-async def _settings(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> dict[str, dict[str, str] | str]:
-    """The settings of each topic that its rules are about, or in words why we may not see them."""
+async def _settings(admin: AIOKafkaAdminClient, plans: Sequence[TopicPlan]) -> dict[str, _Settings]:
+    """The settings of each topic that its rules are about, or the error that a broker gives instead."""
     if not plans:
         return {}
     resources = [
         ConfigResource(ConfigResourceType.TOPIC, each.name, dict.fromkeys((*each.rules, "min.insync.replicas")))
         for each in plans
     ]
-    found: dict[str, dict[str, str] | str] = {}
+    found: dict[str, _Settings] = {}
     for answer in await admin.describe_configs(resources):
         for code, _, _, name, entries in answer.resources:
-            if code != _OK:
-                found[name] = _words(for_code(code))
-            else:
-                found[name] = {key: value for key, value, *_ in entries if value is not None}
+            known = {key: value for key, value, *_ in entries if value is not None}
+            found[name] = for_code(code) if code != _OK else known
     return found
 
 

@@ -254,6 +254,14 @@ async def test_settings_that_are_not_shown_are_left_out_and_the_rest_is_checked(
     assert "allow DescribeConfigs" in found[1].remedy
 
 
+async def test_a_topic_that_is_deleted_between_the_questions_is_missing():
+    config = options()
+    brokers = Brokers(*plan(config, TRACES))
+    brokers.config_codes = {"otlp_spans": 3}
+    (found,) = await check(config, TRACES, admin=brokers)
+    assert found.what == "is missing"
+
+
 async def test_a_topic_that_is_hidden_is_not_called_missing():
     brokers = Brokers()
     brokers.metadata_codes = {"otlp_spans": 29}
