@@ -28,7 +28,7 @@ def partition_spans(payload: bytes, partitions: int, max_bytes: int) -> list[tup
     that doesn't fit with its resource and scope is a part of its own, larger than `max_bytes`. When all leaves are of one
     partition and `payload` fits, the only part is `payload` itself, untouched. No leaves: no parts.
 
-    Memory: the parts, a copy of the payload at most, and up to 64 bytes a leaf while it runs. `Malformed` when the bytes
+    Memory: the parts, a copy of the payload at most, and up to 100 bytes a leaf (35 where many share a scope) while it runs. `Malformed` when the bytes
     are no such request as far as they are read; and when the parts together would exceed five times the payload plus
     4 MiB, because large resources and scopes with few leaves have to go to many partitions (a resource of 4 KiB passes
     for 1,000 partitions whatever the request). `ValueError` when `partitions` is out of bounds or `max_bytes` isn't

@@ -1,108 +1,36 @@
 """Splits `Export*ServiceRequest` bytes by partition by copying slices. The contract is in partition.pyi.
 
 Traces, metrics and logs share one shape: a request holds resources, they hold scopes, and those hold the leaves (spans,
-metrics, log records). A first walk counts. A second one notes where each leaf is and to which partition it goes, and
-for every resource and scope which bytes stand beside its children: its header, that each part with a leaf of it gets.
-A stable counting sort by partition follows, then the sizes of the parts. They are written from their ends to their
-beginnings, so that a message's length is known by the time it is written. All of it without the GIL.
+metrics, log records). One walk notes where each leaf is and to which partition it goes, and for every resource and
+scope which bytes stand beside its children: its header, which each part with a leaf of it gets. Then regroup.pxd makes
+the parts. All of it without the GIL.
 """
 
 from collector.wire.scan import MAX_PAYLOAD, Malformed
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from collector.wire.fields cimport BYTES, FIXED64, Field, read_field, varint_size, write_varint
+from collector.wire.fields cimport BYTES, Field, read_field
+from collector.wire.last_field cimport ROOM, Search, find_last
 from collector.wire.murmur3 cimport mix32, murmur3
+from collector.wire.regroup cimport (
+    MALFORMED, NO_MEMORY, OK, TOO_MUCH, Group, Job, Leaf, header_of, make_room, plan, sort_leaves, write_part,
+)
 
 MAX_PARTITIONS = 10_000
 
 cdef enum:
-    RESOURCE_TAG = 0x0A      # Export*ServiceRequest.resource_spans, .resource_metrics, .resource_logs
-    CHILD_TAG = 0x12         # Resource*.scope_*, and in a scope the leaves
     TRACE_ID_OF_SPAN = 1
     TRACE_ID_OF_LOG = 9
     NO_TRACE_ID = 0
-    LONGEST_PREFIXES = 12    # tags and lengths of one resource and one scope
-    GROWTH = 4               # all parts: at most this many times the payload more than the payload,
-    GROWTH_BASE = 4 << 20    # and this many bytes
-
-cdef enum Problem:
-    OK = 0
-    MALFORMED = -1
-    NO_MEMORY = -2
-    TOO_MUCH = -3
 
 
-cdef struct Counts:
-    uint64_t resources
-    uint64_t scopes
-    uint64_t leaves
-
-
-cdef struct Leaf:
-    uint32_t offset          # of its tag
-    uint32_t size            # tag and length included
-    uint32_t scope
-    uint32_t partition
-
-
-cdef struct Group:           # a resource or a scope with leaves; or the request itself
-    const uint8_t* header    # the fields beside its children
-    size_t size
-    uint32_t resource        # the one that holds this scope
-
-
-cdef struct Part:
-    uint32_t partition
-    uint32_t first           # in `order`
-    uint32_t end
-    uint64_t size
-    uint8_t* out
-
-
-cdef struct Sizes:           # of a part that is being filled
-    uint64_t closed          # its finished resources
-    uint64_t resource        # body of the open one, finished scopes included
-    uint64_t scope           # body of the open one
-    uint32_t resource_row
-    uint32_t scope_row
-
-
-cdef struct Job:
-    const uint8_t* base
-    uint64_t length
-    uint64_t max_bytes
-    uint32_t partitions
-    uint32_t id_field        # the leaves' trace id, or NO_TRACE_ID
-    bint always_by_id        # even where it isn't a valid one
-    # the resource that is being walked
-    const uint8_t* at
-    const uint8_t* end
-    int64_t home             # partition of its leaves that go by resource; -1: not computed yet
-    # what was found
-    Leaf* leaves
-    Group* resources
-    Group* scopes
-    uint32_t leaf_count
-    uint32_t resource_count
-    uint32_t scope_count
-    Group request
-    uint8_t* scratch         # headers that aren't contiguous in the payload; as large as the payload
-    size_t scratch_used
-    # the answer
-    uint32_t* ends           # by partition: first the number of its leaves, then where they end in `order`
-    uint32_t* order          # the leaves by partition
-    Part* parts
-    size_t part_count
-    size_t part_room
-    uint64_t total
-
-
-cdef int count(const uint8_t* at, const uint8_t* end, int level, Counts* counts) noexcept nogil:
-    """What a request (level 0), a resource (1) or a scope (2) holds."""
+cdef int64_t count_leaves(const uint8_t* at, const uint8_t* end, int level) noexcept nogil:
+    """Of a request (level 0), a resource (1) or a scope (2); MALFORMED when it is."""
+    cdef int64_t inner, found = 0
     cdef Field field
     while at < end:
         if read_field(at, end, &field) < 0:
@@ -110,84 +38,58 @@ cdef int count(const uint8_t* at, const uint8_t* end, int level, Counts* counts)
         at = field.after
         if field.wire != BYTES or field.number != <uint32_t>(2 if level else 1):
             continue
-        if level == 2:
-            counts.leaves += 1
-            continue
-        if level == 1:
-            counts.scopes += 1
-        else:
-            counts.resources += 1
-        if count(field.body, field.after, level + 1, counts) < 0:
+        inner = 1 if level == 2 else count_leaves(field.body, field.after, level + 1)
+        if inner < 0:
             return MALFORMED
-    return OK
+        found += inner
+    return found
+
+
+cdef void extend(Job* job, Group* group, const Field* field) noexcept nogil:
+    """Add a field to a header: a slice of the payload while it is in one piece, a copy from then on."""
+    cdef uint32_t size = <uint32_t>(field.after - field.start)
+    if group.size == 0:
+        group.header = <uint32_t>(field.start - job.base)
+    elif group.copied or job.base + group.header + group.size != field.start:
+        if not group.copied:
+            memcpy(job.scratch + job.scratch_used, job.base + group.header, group.size)
+            group.header = job.scratch_used
+            group.copied = True
+            job.scratch_used += group.size
+        memcpy(job.scratch + job.scratch_used, field.start, size)
+        job.scratch_used += size
+    group.size += size
 
 
 cdef int read_header(
     Job* job, const uint8_t* at, const uint8_t* end, uint32_t children, Group* group
 ) noexcept nogil:
-    """Everything but the fields number `children`, in order: a slice of the payload where it is in one piece."""
+    """Everything but the fields number `children`, in order. One header at a time, so that copies stay in one piece."""
     cdef Field field
-    cdef bint copied = False
-    group.header = NULL
-    group.size = 0
+    memset(group, 0, sizeof(Group))
     while at < end:
         if read_field(at, end, &field) < 0:
             return MALFORMED
         at = field.after
-        if field.number == children and field.wire == BYTES:
-            continue
-        if group.size == 0:
-            group.header = field.start
-        elif not copied and group.header + group.size != field.start:
-            memcpy(job.scratch + job.scratch_used, group.header, group.size)
-            group.header = job.scratch + job.scratch_used
-            job.scratch_used += group.size
-            copied = True
-        if copied:
-            memcpy(job.scratch + job.scratch_used, field.start, field.after - field.start)
-            job.scratch_used += field.after - field.start
-        group.size += field.after - field.start
+        if field.number != children or field.wire != BYTES:
+            extend(job, group, &field)
     return OK
 
 
-cdef inline int find_id(
-    const uint8_t* at, const uint8_t* end, uint32_t number, const uint8_t** found, size_t* size
-) noexcept nogil:
-    """The last occurrence of the bytes field `number`, which is below 16; none: no bytes."""
-    cdef uint8_t tag = <uint8_t>(number << 3 | BYTES)
-    cdef Field field
-    found[0] = NULL
-    size[0] = 0
-    while at < end:
-        # Nearly all fields have one byte of tag and one of length, or are fixed64.
-        if end - at > 1 and at[0] & 0x87 == BYTES and at[0] > 7 and at[1] < 0x80:
-            if at[1] > end - at - 2:
-                return MALFORMED
-            if at[0] == tag:
-                found[0] = at + 2
-                size[0] = at[1]
-            at += 2 + at[1]
-            continue
-        if end - at > 8 and at[0] & 0x87 == FIXED64 and at[0] > 7:
-            at += 9
-            continue
-        if read_field(at, end, &field) < 0:
-            return MALFORMED
-        at = field.after
-        if field.number == number and field.wire == BYTES:
-            found[0] = field.body
-            size[0] = field.value
-    return OK
+cdef inline Search search_of(const Job* job, const Leaf* leaf) noexcept nogil:
+    cdef const uint8_t* body = job.base + leaf.body
+    return Search(body, body + leaf.size, body + leaf.size <= job.roomy, <uint8_t>(job.id_field << 3 | BYTES), NULL, 0)
 
 
-cdef int find_home(Job* job) noexcept nogil:
-    """The partition of the resource that is being walked, from its attributes in whatever order."""
-    cdef const uint8_t* at = job.at
+cdef int find_home(const Job* job, Group* resource) noexcept nogil:
+    """The partition of a resource's leaves that have no other, from its attributes in whatever order."""
+    cdef const uint8_t* at = header_of(job, resource)
+    cdef const uint8_t* end = at + resource.size
     cdef const uint8_t* inner
     cdef Field field, attribute
     cdef uint32_t mixed = 0
-    while at < job.end:
-        if read_field(at, job.end, &field) < 0:
+    while at < end:
+        if read_field(at, end, &field) < 0:
             return MALFORMED
         at = field.after
         if field.number != 1 or field.wire != BYTES:
@@ -199,7 +101,7 @@ cdef int find_home(Job* job) noexcept nogil:
             inner = attribute.after
             if attribute.number == 1 and attribute.wire == BYTES:
                 mixed += murmur3(attribute.body, attribute.value)
-    job.home = mix32(mixed) % job.partitions
+    resource.home = <int32_t>(mix32(mixed) % job.partitions)
     return OK
 
 
@@ -211,246 +113,134 @@ cdef inline bint is_zero(const uint8_t* at, size_t size) noexcept nogil:
     return True
 
 
-cdef int add_leaf(Job* job, const Field* field) noexcept nogil:
-    cdef Leaf* leaf = &job.leaves[job.leaf_count]
-    cdef const uint8_t* trace = NULL
-    cdef size_t size = 0
-    if job.id_field != NO_TRACE_ID and find_id(field.body, field.after, job.id_field, &trace, &size) < 0:
-        return MALFORMED
-    if job.always_by_id or (size == 16 and not is_zero(trace, size)):
-        leaf.partition = murmur3(trace, size) % job.partitions
+cdef inline int place(Job* job, Leaf* leaf, const Search* search) noexcept nogil:
+    cdef Group* resource
+    if job.always_by_id or (search.size == 16 and not is_zero(search.found, 16)):
+        leaf.partition = murmur3(search.found, search.size) % job.partitions
     else:
-        if job.home < 0 and find_home(job) < 0:
+        resource = &job.resources[job.scopes[leaf.scope].resource]
+        if resource.home < 0 and find_home(job, resource) < 0:
             return MALFORMED
-        leaf.partition = <uint32_t>job.home
-    leaf.offset = <uint32_t>(field.start - job.base)
-    leaf.size = <uint32_t>(field.after - field.start)
-    leaf.scope = job.scope_count
+        leaf.partition = <uint32_t>resource.home
     job.ends[leaf.partition] += 1
-    job.leaf_count += 1
     return OK
 
 
-cdef int add_scope(Job* job, const uint8_t* at, const uint8_t* end) noexcept nogil:
-    cdef uint32_t before = job.leaf_count
-    cdef Group* scope = &job.scopes[job.scope_count]
-    cdef Field field
-    if read_header(job, at, end, 2, scope) < 0:
+cdef inline int place_pending(Job* job) noexcept nogil:
+    """Give the one or two leaves that haven't one yet their partitions."""
+    cdef Leaf* leaf
+    cdef Search one, two
+    cdef bint pair = job.leaf_count - job.placed == 2
+    memset(&one, 0, sizeof(Search))
+    two = one
+    leaf = &job.leaves[job.placed]
+    if job.id_field != NO_TRACE_ID:
+        one = search_of(job, leaf)
+        two = search_of(job, leaf + pair)
+        if not pair:
+            two.at = two.end
+        if find_last(&one, &two) < 0:
+            return MALFORMED
+    if place(job, leaf, &one) < 0:
         return MALFORMED
+    if pair and place(job, leaf + 1, &two) < 0:
+        return MALFORMED
+    job.placed = job.leaf_count
+    return OK
+
+
+cdef int find_leaves(Job* job, const uint8_t* at, const uint8_t* end) noexcept nogil:
+    """Of a scope."""
+    cdef uint32_t before = job.leaf_count
+    cdef Group* scope
+    cdef Leaf* leaf
+    cdef Field field
+    if make_room(<void**>&job.scopes, job.scope_count, &job.scope_room, sizeof(Group)) < 0:
+        return NO_MEMORY
+    scope = &job.scopes[job.scope_count]
+    memset(scope, 0, sizeof(Group))
+    scope.resource = job.resource_count
     while at < end:
         if read_field(at, end, &field) < 0:
             return MALFORMED
         at = field.after
-        if field.number == 2 and field.wire == BYTES and add_leaf(job, &field) < 0:
+        if field.number != 2 or field.wire != BYTES:
+            extend(job, scope, &field)
+            continue
+        if make_room(<void**>&job.leaves, job.leaf_count, &job.leaf_room, sizeof(Leaf)) < 0:
+            return NO_MEMORY
+        leaf = &job.leaves[job.leaf_count]
+        leaf.start = <uint32_t>(field.start - job.base)
+        leaf.body = <uint32_t>(field.body - job.base)
+        leaf.size = <uint32_t>field.value
+        leaf.scope = job.scope_count
+        job.leaf_count += 1
+        if job.leaf_count - job.placed == 2 and place_pending(job) < 0:
             return MALFORMED
-    if job.leaf_count != before:
-        scope.resource = job.resource_count
-        job.scope_count += 1
+    job.scope_count += job.leaf_count != before
     return OK
 
 
-cdef int add_resource(Job* job, const uint8_t* at, const uint8_t* end) noexcept nogil:
+cdef int find_scopes(Job* job, const uint8_t* at, const uint8_t* end) noexcept nogil:
+    """Of a resource."""
     cdef uint32_t before = job.leaf_count
+    cdef Group* resource
     cdef Field field
-    if read_header(job, at, end, 2, &job.resources[job.resource_count]) < 0:
+    cdef int problem
+    if make_room(<void**>&job.resources, job.resource_count, &job.resource_room, sizeof(Group)) < 0:
+        return NO_MEMORY
+    resource = &job.resources[job.resource_count]
+    if read_header(job, at, end, 2, resource) < 0:
         return MALFORMED
-    job.at = at
-    job.end = end
-    job.home = -1
+    resource.home = -1
     while at < end:
         if read_field(at, end, &field) < 0:
             return MALFORMED
         at = field.after
-        if field.number == 2 and field.wire == BYTES and add_scope(job, field.body, field.after) < 0:
-            return MALFORMED
+        if field.number == 2 and field.wire == BYTES:
+            problem = find_leaves(job, field.body, field.after)
+            if problem < 0:
+                return problem
     job.resource_count += job.leaf_count != before
     return OK
 
 
-cdef int add_request(Job* job) noexcept nogil:
+cdef int find_resources(Job* job) noexcept nogil:
     cdef const uint8_t* at = job.base
     cdef const uint8_t* end = job.base + job.length
     cdef Field field
+    cdef int problem
     if read_header(job, at, end, 1, &job.request) < 0:
         return MALFORMED
     while at < end:
         if read_field(at, end, &field) < 0:
             return MALFORMED
         at = field.after
-        if field.number == 1 and field.wire == BYTES and add_resource(job, field.body, field.after) < 0:
-            return MALFORMED
-    return OK
-
-
-cdef void sort_leaves(Job* job) noexcept nogil:
-    cdef uint32_t i, size, begin = 0
-    for i in range(job.partitions):
-        size = job.ends[i]
-        job.ends[i] = begin
-        begin += size
-    for i in range(job.leaf_count):
-        job.order[job.ends[job.leaves[i].partition]] = i
-        job.ends[job.leaves[i].partition] += 1
-
-
-cdef inline uint64_t field_size(uint64_t body) noexcept nogil:
-    return 1 + varint_size(body) + body
-
-
-cdef inline uint64_t part_size(const Sizes* sizes) noexcept nogil:
-    return sizes.closed + field_size(sizes.resource + field_size(sizes.scope))
-
-
-cdef inline void grow(const Job* job, Sizes* sizes, const Leaf* leaf, bint first) noexcept nogil:
-    """Add a leaf to a part, the first one of it or one behind the others."""
-    cdef const Group* scope = &job.scopes[leaf.scope]
-    if first or leaf.scope != sizes.scope_row:
-        if first:
-            sizes.closed = 0
-            sizes.resource = job.resources[scope.resource].size
-        elif scope.resource == sizes.resource_row:
-            sizes.resource += field_size(sizes.scope)
-        else:
-            sizes.closed = part_size(sizes)
-            sizes.resource = job.resources[scope.resource].size
-        sizes.scope = scope.size
-        sizes.scope_row = leaf.scope
-        sizes.resource_row = scope.resource
-    sizes.scope += leaf.size
-
-
-cdef int add_part(Job* job, uint32_t partition, uint32_t first, uint32_t end, uint64_t size) noexcept nogil:
-    cdef Part* parts = job.parts
-    job.total += size
-    if job.total > (1 + GROWTH) * job.length + GROWTH_BASE:
-        return TOO_MUCH
-    if job.part_count == job.part_room:
-        parts = <Part*>realloc(parts, 2 * (job.part_room + 16) * sizeof(Part))
-        if parts == NULL:
-            return NO_MEMORY
-        job.parts = parts
-        job.part_room = 2 * (job.part_room + 16)
-    parts[job.part_count] = Part(partition, first, end, size, NULL)
-    job.part_count += 1
-    return OK
-
-
-cdef int plan_partition(Job* job, uint32_t partition, uint32_t first, uint32_t end) noexcept nogil:
-    """The parts of `order[first:end]`, each as long as `max_bytes` allows."""
-    cdef uint32_t i
-    cdef Sizes sizes, grown
-    cdef const Leaf* leaf
-    cdef int problem
-    memset(&sizes, 0, sizeof(Sizes))
-    grow(job, &sizes, &job.leaves[job.order[first]], True)
-    if job.part_count == 0:
-        if part_size(&sizes) + job.request.size > job.max_bytes:
-            job.request.size = 0     # rather than to spoil a leaf
-        sizes.closed = job.request.size
-    for i in range(first + 1, end):
-        leaf = &job.leaves[job.order[i]]
-        grown = sizes
-        grow(job, &grown, leaf, False)
-        if grown.closed + grown.resource + grown.scope + LONGEST_PREFIXES > job.max_bytes:
-            if part_size(&grown) > job.max_bytes:
-                problem = add_part(job, partition, first, i, part_size(&sizes))
-                if problem < 0:
-                    return problem
-                first = i
-                grow(job, &grown, leaf, True)
-        sizes = grown
-    return add_part(job, partition, first, end, part_size(&sizes))
-
-
-cdef int plan(Job* job) noexcept nogil:
-    cdef uint32_t partition, begin = 0
-    cdef int problem
-    for partition in range(job.partitions):
-        if job.ends[partition] != begin:
-            problem = plan_partition(job, partition, begin, job.ends[partition])
+        if field.number == 1 and field.wire == BYTES:
+            problem = find_scopes(job, field.body, field.after)
             if problem < 0:
                 return problem
-            begin = job.ends[partition]
     return OK
 
 
-cdef inline uint8_t* put_before(uint8_t* out, const uint8_t* at, size_t size) noexcept nogil:
-    if size == 0:
-        return out
-    memcpy(out - size, at, size)
-    return out - size
-
-
-cdef inline uint8_t* begin_before(uint8_t* out, const uint8_t* end, const Group* group, uint8_t tag) noexcept nogil:
-    """The header of a message whose children lie from `out` to `end`, its length and its tag."""
-    cdef uint64_t size
-    out = put_before(out, group.header, group.size)
-    size = end - out
-    out -= varint_size(size)
-    write_varint(out, size)
-    out -= 1
-    out[0] = tag
-    return out
-
-
-cdef void write_part(const Job* job, const Part* part) noexcept nogil:
-    """Fill `part.out`, from its end."""
-    cdef uint8_t* out = part.out + part.size
-    cdef uint8_t* scope_end = out
-    cdef uint8_t* resource_end = out
-    cdef const Leaf* leaf
-    cdef uint32_t i = part.end - 1, scope, next_scope, resource
-    scope = job.leaves[job.order[i]].scope
-    while True:
-        leaf = &job.leaves[job.order[i]]
-        out = put_before(out, job.base + leaf.offset, leaf.size)
-        if i > part.first:
-            i -= 1
-            next_scope = job.leaves[job.order[i]].scope
-            if next_scope == scope:
-                continue
-            resource = job.scopes[next_scope].resource
-        else:
-            next_scope = resource = <uint32_t>-1
-        out = begin_before(out, scope_end, &job.scopes[scope], CHILD_TAG)
-        scope_end = out
-        if resource != job.scopes[scope].resource:
-            out = begin_before(out, resource_end, &job.resources[job.scopes[scope].resource], RESOURCE_TAG)
-            resource_end = scope_end = out
-        if next_scope == <uint32_t>-1:
-            break
-        scope = next_scope
-    if part == &job.parts[0]:
-        put_before(out, job.request.header, job.request.size)
-
-
-cdef int allocate(Job* job, const Counts* counts) noexcept nogil:
-    """Groups without leaves take no row, but the last row is always there to be tried."""
-    cdef uint64_t leaves = counts.leaves
-    job.leaves = <Leaf*>malloc(leaves * sizeof(Leaf))
-    job.order = <uint32_t*>malloc(leaves * sizeof(uint32_t))
-    job.scopes = <Group*>malloc((min(counts.scopes, leaves) + 1) * sizeof(Group))
-    job.resources = <Group*>malloc((min(counts.resources, leaves) + 1) * sizeof(Group))
+cdef int split(Job* job, bint* whole) noexcept nogil:
+    """Everything up to the sizes of the parts; `whole`: one partition gets the payload as it is."""
+    cdef int problem
     job.scratch = <uint8_t*>malloc(job.length)
     job.ends = <uint32_t*>calloc(job.partitions, sizeof(uint32_t))
-    if (
-        job.leaves == NULL or job.order == NULL or job.scopes == NULL or job.resources == NULL
-        or job.scratch == NULL or job.ends == NULL
-    ):
+    if job.scratch == NULL or job.ends == NULL:
         return NO_MEMORY
-    return OK
-
-
-cdef int split(Job* job, const Counts* counts, bint* whole) noexcept nogil:
-    """Everything up to the sizes of the parts; `whole`: one partition gets the payload as it is."""
-    cdef int problem = allocate(job, counts)
-    if problem == OK:
-        problem = add_request(job)
-    if problem < 0:
+    problem = find_resources(job)
+    if problem == OK and job.placed != job.leaf_count:
+        problem = place_pending(job)
+    if problem < 0 or job.leaf_count == 0:
         return problem
     if job.length <= job.max_bytes and job.ends[job.leaves[0].partition] == job.leaf_count:
         whole[0] = True
         return OK
+    job.order = <uint32_t*>malloc(job.leaf_count * sizeof(uint32_t))
+    if job.order == NULL:
+        return NO_MEMORY
     sort_leaves(job)
     return plan(job)
 
@@ -466,10 +256,10 @@ cdef check(int problem):
 
 cdef list run(bytes payload, int64_t partitions, int64_t max_bytes, uint32_t id_field, bint always_by_id):
     cdef Job job
-    cdef Counts counts
+    cdef int64_t found
     cdef bint whole = False
     cdef int problem
-    cdef size_t i
+    cdef uint32_t i
     cdef bytes out
     cdef list answer = []
     check_partitions(partitions)
@@ -478,26 +268,26 @@ cdef list run(bytes payload, int64_t partitions, int64_t max_bytes, uint32_t id_
     if PyBytes_GET_SIZE(payload) > <Py_ssize_t>MAX_PAYLOAD:
         raise Malformed("larger than the largest request that is split")
     memset(&job, 0, sizeof(Job))
-    memset(&counts, 0, sizeof(Counts))
     job.base = <const uint8_t*>PyBytes_AS_STRING(payload)
     job.length = PyBytes_GET_SIZE(payload)
+    job.roomy = job.base + job.length - ROOM if job.length > ROOM else job.base
     job.partitions = <uint32_t>partitions
     job.max_bytes = max_bytes
     job.id_field = id_field
     job.always_by_id = always_by_id
-    with nogil:
-        problem = count(job.base, job.base + job.length, 0, &counts)
-    check(problem)
-    if counts.leaves == 0:
+    if job.length == 0:
         return answer
     if partitions == 1 and job.length <= job.max_bytes:
-        return [(0, payload, counts.leaves)]
+        with nogil:
+            found = count_leaves(job.base, job.base + job.length, 0)
+        check(<int>min(found, 0))
+        return [(0, payload, found)] if found else answer
     try:
         with nogil:
-            problem = split(&job, &counts, &whole)
+            problem = split(&job, &whole)
         check(problem)
         if whole:
-            return [(job.leaves[0].partition, payload, counts.leaves)]
+            return [(job.leaves[0].partition, payload, job.leaf_count)]
         for i in range(job.part_count):
             out = PyBytes_FromStringAndSize(NULL, job.parts[i].size)
             job.parts[i].out = <uint8_t*>PyBytes_AS_STRING(out)

@@ -1,4 +1,4 @@
-"""Everything else that is given a request's bytes or text: JSON out and in, views, the sampler's rewriting.
+"""Everything else that is given a request's bytes or text: JSON, views, the sampler's rewriting, Kafka's partitions.
 
 On what protobuf accepts the results are held to protobuf's; on anything else they must refuse cleanly. Under the
 sanitizers a read or write out of bounds ends the process.
@@ -10,10 +10,12 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import mmh3
 import numpy as np
 
 from collector.wire.json_read import from_json
 from collector.wire.json_write import to_json, write_json
+from collector.wire.partition import partition_logs, partition_metrics, partition_spans
 from collector.wire.rewrite import UNKNOWN_THRESHOLD, replace_spans, sample
 from collector.wire.scan import Malformed, SpanIndex, scan
 from collector.wire.view import views
@@ -63,9 +65,27 @@ def touch(rnd: random.Random, payload: bytes, index: SpanIndex) -> bytes:
     return replace_spans(payload, index, edits)
 
 
+def partitioned(rnd: random.Random, payload: bytes, index: SpanIndex) -> None:
+    """Split it, and look for every span where its trace id belongs; requests of other signals have the same shape."""
+    partitions, limit = rnd.choice((2, 3, 50)), rnd.choice((1, 300, 1 << 30))
+    found = 0
+    for partition, part, leaves in partition_spans(payload, partitions, limit):
+        request = oracle.parse(part)
+        assert request is not None, "a part is not a request"
+        spans = [span for _, _, _, span in oracle.spans(request)]
+        assert len(spans) == leaves, "a part says that it holds another number of spans"
+        for span in spans:
+            assert mmh3.hash(span.trace_id, signed=False) % partitions == partition, "a span is in another's partition"
+        found += leaves
+    assert found == index.count, "the parts hold other spans"
+    assert sum(leaves for _, _, leaves in partition_metrics(payload, partitions, limit)) == found
+    assert sum(leaves for _, _, leaves in partition_logs(payload, partitions, limit)) == found
+
+
 def use_good(rnd: random.Random, payload: bytes) -> bytes:
     """Raises AssertionError where something that protobuf accepts isn't handled; gives its JSON."""
     index = scan(payload)
+    partitioned(rnd, payload, index)
     kept, mask = rewritten(rnd, payload, index)
     request = oracle.parse(kept)
     assert request is not None, "what sample gives is not a request"
@@ -88,6 +108,9 @@ def use_damaged(rnd: random.Random, payload: bytes) -> None:
     """Bytes that protobuf refuses: what trusts its input must still stay within it."""
     with suppress(Malformed):
         to_json(payload)
+    for split in (partition_spans, partition_logs, partition_metrics):
+        with suppress(Malformed):
+            split(payload, rnd.choice((1, 3, 50)), rnd.choice((1, 300, 1 << 30)))
     with suppress(Malformed, ValueError):
         index = scan(payload)
         rewritten(rnd, payload, index)

@@ -72,7 +72,8 @@ def beside(message: Any) -> bytes:
     copy = type(message)()
     copy.CopyFrom(message)
     copy.ClearField("children")
-    return copy.SerializeToString()
+    header: bytes = copy.SerializeToString()
+    return header
 
 
 def leaves(payload: bytes) -> list[Placed]:
