@@ -248,8 +248,8 @@ def _about_sizes(config: KafkaOptions) -> _Findings:
         found.append((("default_fetch_size",), "less than producer.max_message_bytes: a record must fit"))
     if config.fetch_bytes < config.default_fetch_size:
         found.append((("max_fetch_size",), "less than default_fetch_size"))
-    if config.min_fetch_size > config.default_fetch_size:
-        found.append((("min_fetch_size",), "more than default_fetch_size: every read would wait max_fetch_wait"))
+    if config.min_fetch_size > config.fetch_bytes:
+        found.append((("min_fetch_size",), "more than max_fetch_size: every read would wait max_fetch_wait"))
     if config.producer.max_pending < largest:
         found.append((("producer", "max_pending"), "less than producer.max_message_bytes: a record must fit"))
     if config.topics.segment_bytes < largest + BATCH_OVERHEAD:

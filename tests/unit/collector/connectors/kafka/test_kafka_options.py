@@ -1,4 +1,6 @@
+import re
 import ssl
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -9,8 +11,9 @@ from collector.batch import Signal
 from collector.connectors.kafka.connection import connection, security_protocol
 from collector.connectors.kafka.options import BATCH_OVERHEAD, KafkaOptions, milliseconds, problems, warnings
 from collector.errors import ConfigError
-from collector.options import seconds
+from collector.options import Options, format_duration, format_size, seconds
 
+PAGE = Path(__file__).parents[5] / "docs/components/kafka.md"
 SASL = {"mechanism": "SCRAM-SHA-512", "username": "alice", "password": "wonderland"}
 
 
@@ -26,6 +29,29 @@ def test_the_defaults_work_and_need_no_comment():
     assert (config.traces.topic, config.metrics.topic, config.logs.topic) == ("otlp_spans", "otlp_metrics", "otlp_logs")
     assert (config.partitions, config.timeout, config.recent_bytes) == (8, seconds(5), 64 << 20)
     assert config.topics.retention == seconds(24 * 3600)
+
+
+def defaults(config, prefix=""):
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, Options):
+            yield from defaults(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def test_the_page_has_the_defaults_of_the_code():
+    rows = {}
+    for row in re.findall(r"^\| (`.*)\|$", PAGE.read_text().partition("## Topics")[0], re.MULTILINE):
+        names, default = row.split(" | ")[:2]
+        rows |= dict.fromkeys(re.findall(r"`([^`]+)`", names), default.strip('`"'))
+    for name, value in defaults(options()):
+        texts = {str(value), *(value if isinstance(value, tuple) else ())}
+        if isinstance(value, int):
+            texts |= {format_duration(value), format_size(value)}
+        if not value:
+            texts = {"none", "plaintext"}
+        assert rows[name] in texts, name
 
 
 def test_each_signal_has_its_topic():
@@ -94,8 +120,8 @@ def test_what_cannot_be_is_refused(given):
     [
         ({"heartbeat_interval": "3s"}, ("heartbeat_interval",)),
         ({"default_fetch_size": 999_999}, ("default_fetch_size",)),
-        ({"max_fetch_size": "512KiB"}, ("max_fetch_size",)),
-        ({"min_fetch_size": "2MiB"}, ("min_fetch_size",)),
+        ({"max_fetch_size": "1MiB", "default_fetch_size": "2MiB"}, ("max_fetch_size",)),
+        ({"min_fetch_size": "51MiB", "max_fetch_size": 0}, ("min_fetch_size",)),
         (
             {"producer": {"max_pending": "1MiB", "max_message_bytes": "2MiB"}, "default_fetch_size": "2MiB"},
             ("producer", "max_pending"),
