@@ -27,6 +27,9 @@ FLUSH_BYTES = 4 << 20
 MAX_FLUSHES = 4
 """Flushes at the same time: while they are under way, more gathers, and records become larger instead of more."""
 
+STOP_WITHIN_S = 4.0
+"""Less than `timeout` by default: a stop has nine seconds in all."""
+
 _SPLITTERS = {
     Signal.TRACES: partition_spans,
     Signal.METRICS: partition_metrics,
@@ -88,12 +91,15 @@ class Appends:
         self._schedule()
 
     async def close(self) -> None:
-        """Write what waits, take nothing more."""
+        """Write what waits, take nothing more. What is not acknowledged in time is given back."""
         self._closing = True
         if self._pending:
             self._flush()
+        deadline = self._loop.time() + STOP_WITHIN_S
         while self._flushes:
-            await asyncio.wait(self._flushes)
+            _, late = await asyncio.wait(self._flushes, timeout=max(0.0, deadline - self._loop.time()))
+            for flush in late:
+                flush.cancel()
 
     def _schedule(self) -> None:
         if not self._pending:
@@ -140,6 +146,8 @@ class Appends:
                 self._written(topic, written)
         except NotSentError as error:
             reason = error.reason
+        except asyncio.CancelledError:
+            reason = "stopped"
         except Exception:  # noqa: BLE001 - whatever it was, the senders must be answered
             self._log.error("the writer to Kafka failed unexpectedly")
             reason = "kafka_error"

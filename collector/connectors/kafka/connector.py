@@ -133,12 +133,11 @@ class KafkaConnector(DurableConnector):
 
     async def stop(self) -> None:
         """See `DurableConnector`."""
-        if self._group is not None:
-            await self._group.stop()
-            self._group = None
-        if self._appends is not None:
-            await self._appends.close()
-            self._appends = None
+        group, self._group = self._group, None
+        appends, self._appends = self._appends, None
+        await asyncio.gather(
+            *([group.stop()] if group is not None else []), *([appends.close()] if appends is not None else [])
+        )
         if self._reader is not None:
             await self._reader.stop()
             self._reader = None

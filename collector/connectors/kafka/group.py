@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 POLL_MS = 200
 RETRY_S = 1.0
 COMMIT_WITHIN_S = 5.0
+STOP_WITHIN_S = 5.0
 QUIET_S = 0.02
 NEWEST_WITHIN_S = 1.0
 
@@ -88,11 +89,14 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
-        """Give every partition back to the graph, commit, leave."""
+        """Give every partition back to the graph, commit, leave; without the rest when a broker that is away takes
+        too long for a graceful stop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._leave()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await self._leave()
 
     def obstacle(self) -> str | None:
         """Why nothing is read, for a person; None while the group works (a member may have no partition)."""
@@ -224,6 +228,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         """See `ConsumerRebalanceListener`."""
         self._log.info("%d partitions of %s are this process's now", len(assigned), self._topic)
         self._obstacle = None
+        if self._consumer is not None:
+            self._consumer.pause(*assigned)  # nothing is fetched before it is known from where on
         for tp in assigned:
             self._take(tp)
 
@@ -273,6 +279,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         )
         try:
             consumer.seek(tp, start)
+            consumer.resume(tp)
             self.partitions[tp] = partition
             self._hungry.set()
             await self._listener.assigned(partition)
