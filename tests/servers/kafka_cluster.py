@@ -45,10 +45,10 @@ def kafka_jars() -> Path:
 class KafkaCluster:
     """`brokers` nodes with ids from 1, each a broker and a controller, formatted and begun by `start`.
 
-    `sasl` (user: password) makes clients log in, with PLAIN or SCRAM; `tls` gives the brokers a certificate (see
-    `certificates`); with `authorizer`, who logged in may do what `allow` names and nothing else. All of that stands on
-    the clients' listener alone. `settings` are properties for every node and win over those made here, as `jvm` does
-    over Java's options.
+    `sasl` (user: password, letters and digits) makes clients log in, with PLAIN or SCRAM; `tls` gives the brokers a
+    certificate (see `certificates`); with `authorizer`, who logged in may do what `allow` names and nothing else. All
+    of that stands on the clients' listener alone. `settings` are properties for every node and win over those made
+    here, as `jvm` does over Java's options.
 
     Every method blocks: in an event loop that must go on, call it through `asyncio.to_thread`. Raises
     `KafkaMissingError`.
@@ -108,7 +108,7 @@ class KafkaCluster:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, node: int | None = None, *, within: float = 30) -> None:
+    def start(self, node: int | None = None, *, within: float = 60) -> None:
         """Start `node`, or all that aren't running; return when every running broker takes part and answers.
 
         Raises `TimeoutError` after `within` seconds, and `RuntimeError` with its last words if a broker ended.

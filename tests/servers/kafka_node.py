@@ -22,7 +22,12 @@ if os.getppid() == int(sys.argv[1]):
 """
 # The kernel's signal comes when the *thread* that forked ends, so all brokers are begun by one that lasts.
 _STARTER = ThreadPoolExecutor(1, thread_name_prefix="kafka")
-_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")  # starting is most of what a test's broker does
+_given: set[int] = set()  # ports of this process's clusters, whose brokers may be down just now
+_JVM = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+)  # cheap to start, and no slower for it at our loads
 
 
 class KafkaNode:
@@ -114,11 +119,13 @@ def free_ports(count: int) -> list[int]:
     A broker that is down must find its port free when it comes back; and a client that knocks at a closed port of the
     kernel's range is, once in a while, given that very port to knock from, and then talks to itself.
     """
+    seedless = random.SystemRandom()  # a test that seeds its own choices must not choose ports with them
     lowest_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     found: list[int] = []
     while len(found) < count:
-        port = random.randrange(lowest_outgoing // 2, lowest_outgoing)
+        port = seedless.randrange(lowest_outgoing // 2, lowest_outgoing)
         with socket.socket() as probe:
-            if port not in found and probe.connect_ex(("127.0.0.1", port)) != 0:
+            if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0:
                 found.append(port)
+                _given.add(port)
     return found
