@@ -82,7 +82,8 @@ def _measure(
     for row in rows:
         for number in range(repetitions):
             for peer in peers:
-                if not peer.plays(row):
+                played = peer.plays(row)
+                if played is None:
                     continue
                 reason = peer.missing() or results.failures.get((row, peer.name))
                 if reason:
@@ -90,7 +91,7 @@ def _measure(
                     continue
                 console.print(f"{row.name}: {peer.name} {number + 1}/{repetitions}", highlight=False)
                 try:
-                    results.add(row, peer.name, repeat(row, peer, seconds, seed=1000 * number))
+                    results.add(row, peer.name, repeat(played, peer, seconds, seed=1000 * number), played)
                 except RuntimeError as error:
                     results.fail(row, peer.name, str(error))
 

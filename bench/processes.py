@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -101,6 +103,19 @@ class Measured:
                 return
         raise RuntimeError(f"doesn't listen after {seconds:.0f} s: {self.last_words()}")
 
+    def wait_for_ready(self, url: str, seconds: float = 30.0) -> None:
+        """Return once `url` says 200. Raises `RuntimeError` with the end of its output otherwise."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"ended with {self._process.returncode}: {self.last_words()}")
+            try:
+                with urllib.request.urlopen(url, timeout=1.0):  # noqa: S310 - of localhost
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError(f"isn't ready after {seconds:.0f} s: {self.last_words()}")
+
     def last_words(self) -> str:
         """The last line of its output that isn't empty."""
         lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
@@ -136,3 +151,18 @@ class Measured:
                 except ProcessLookupError:
                     continue
             self._process.wait()
+
+
+class Together:
+    """Processes that do one job, by what each is called."""
+
+    def __init__(self, parts: Mapping[str, Measured]) -> None:
+        self.parts = parts
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all so far."""
+        return sum(part.cpu_seconds() for part in self.parts.values())
+
+    def peak_rss(self) -> int:
+        """Peak resident bytes of each, added."""
+        return sum(part.peak_rss() for part in self.parts.values())

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,13 @@ import numpy as np
 from bench.generator.traffic import Traffic
 from bench.ledger import SenderLedger, SinkLedger
 from bench.peers import Place
-from bench.processes import Measured, cpu_seconds, free_port, pinned
+from bench.processes import cpu_seconds, free_port, pinned
 from bench.rows import Row
 from bench.truth import Report, Truth, compare, span_key, trace_key
 
 if TYPE_CHECKING:
     from bench.peers import Peer
+    from bench.processes import Together
 
 PROGRAM_CORE, LOAD_CORE = 0, 1
 _WARM_SECONDS = 0.5
@@ -51,6 +52,8 @@ class Figures:
     sink_payload_bytes: int
     load_cpu: float
     wrong: str
+    tiers: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Of each process of several: CPU seconds per million spans, peak resident bytes."""
 
 
 class SinkProcess:
@@ -176,15 +179,13 @@ def repeat(row: Row, peer: Peer, seconds: float, seed: int) -> Figures:
         sink = SinkProcess(directory / "sink.ids")
         try:
             place = Place(directory, free_port(), sink.port, free_port())
-            log = directory / "program.log"
-            with Measured(peer.command(row, place), log, core=PROGRAM_CORE) as program:
-                program.wait_for_port(place.listen)
+            with peer.running(row, place, PROGRAM_CORE) as program:
                 return _measure(row, program, sink, place, seconds=seconds, seed=seed)
         finally:
             sink.close()
 
 
-def _measure(row: Row, program: Measured, sink: SinkProcess, place: Place, *, seconds: float, seed: int) -> Figures:
+def _measure(row: Row, program: Together, sink: SinkProcess, place: Place, *, seconds: float, seed: int) -> Figures:
     warm = Row(row.workload, row.batch, row.rate or _WARM_RATE, row.wait)
     warm_file = place.directory / "warm.jsonl"
     generate(warm, place.listen, _WARM_SECONDS, warm_file, seed + 1)
@@ -192,6 +193,7 @@ def _measure(row: Row, program: Measured, sink: SinkProcess, place: Place, *, se
     sink.settle(quiet)
     sink.ask("reset")
     before, sink_before = program.cpu_seconds(), cpu_seconds(sink.pid)
+    each_before = {name: part.cpu_seconds() for name, part in program.parts.items()}
     sent_file = place.directory / "sent.jsonl"
     totals, load_cpu = generate(row, place.listen, seconds, sent_file, seed)
     during = program.cpu_seconds() - before
@@ -220,4 +222,9 @@ def _measure(row: Row, program: Measured, sink: SinkProcess, place: Place, *, se
         sink_payload_bytes=stats["payload_bytes"],
         load_cpu=load_cpu + cpu_seconds(sink.pid) - sink_before,
         wrong=faults(row, totals, report),
+        tiers={
+            name: ((part.cpu_seconds() - each_before[name]) / max(1, totals["acked"]) * 1e6, part.peak_rss())
+            for name, part in program.parts.items()
+            if name
+        },
     )

@@ -32,9 +32,12 @@ class Results:
     def __init__(self) -> None:
         self.figures: dict[tuple[Row, str], list[Figures]] = {}
         self.failures: dict[tuple[Row, str], str] = {}
+        self.played: dict[tuple[Row, str], Row] = {}
 
-    def add(self, row: Row, peer: str, figures: Figures) -> None:
+    def add(self, row: Row, peer: str, figures: Figures, played: Row | None = None) -> None:
+        """`played`: what the program ran for `row`, where that is another row."""
         self.figures.setdefault((row, peer), []).append(figures)
+        self.played[row, peer] = played or row
 
     def fail(self, row: Row, peer: str, reason: str) -> None:
         self.failures[row, peer] = reason
@@ -60,8 +63,23 @@ class Results:
         for row, peer in dict.fromkeys([*self.figures, *self.failures]):
             name = "" if row == shown else row.name
             shown = row
-            table.add_row(name, peer, *self._cells(row, peer), end_section=False)
+            played = self.played.get((row, peer), row)
+            label = peer if played == row else f"{peer}, merely {played.workload}"
+            table.add_row(name, label, *self._cells(row, peer), end_section=False)
+            for tier, (cpu, rss) in self._tiers(row, peer).items():
+                table.add_row("", f"  {tier}", f"{cpu:.2f}", "", "", "", f"{rss / _MEBI:.0f}", *[""] * 5)
         return table
+
+    def _tiers(self, row: Row, peer: str) -> dict[str, tuple[float, float]]:
+        """Medians of each process, where there are several."""
+        runs = self.figures.get((row, peer), [])
+        return {
+            name: (
+                statistics.median(each.tiers[name][0] for each in runs),
+                statistics.median(each.tiers[name][1] for each in runs),
+            )
+            for name in (runs[0].tiers if runs else ())
+        }
 
     def _cells(self, row: Row, peer: str) -> list[str]:
         runs = self.figures.get((row, peer), [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Workload = Literal["null", "pass", "tail", "full-no-pii"]
+Workload = Literal["null", "pass", "tail", "full-no-pii", "kafka"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,11 @@ class Row:
         """Does anything arrive at the sink?"""
         return self.workload != "null"
 
+    @property
+    def bare(self) -> Row:
+        """The same traffic merely passed on: what a program without the row's pipeline is measured with beside it."""
+        return Row("pass", self.batch, self.rate)
+
 
 QUICK = (Row("pass", 100), Row("full-no-pii", 100, wait=2))
 
@@ -41,6 +46,8 @@ DEFAULT = (
     Row("tail", 100, wait=2),
     Row("full-no-pii", 100, wait=2),
     Row("full-no-pii", 100, rate=10_000, wait=2),
+    Row("kafka", 100, wait=2),
+    Row("kafka", 100, rate=10_000, wait=2),
 )
 
 ALL = (
@@ -53,4 +60,6 @@ ALL = (
     *(Row("full-no-pii", batch, wait=2) for batch in (1, 10, 100, 500)),
     *(Row("full-no-pii", batch, rate=10_000, wait=2) for batch in (100, 10)),
     Row("full-no-pii", 100, rate=100_000, wait=2),
+    *(Row("kafka", batch, wait=2) for batch in (10, 100, 500)),
+    *(Row("kafka", batch, rate=10_000, wait=2) for batch in (100, 10)),
 )

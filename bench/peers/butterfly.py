@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
+from bench.peers import alone
+from bench.peers.kafka_tiers import run, two_tiers
+
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from bench.peers import Place
+    from bench.processes import Together
     from bench.rows import Row
 
 POLICIES = [
@@ -26,13 +31,18 @@ class Butterfly:
     def missing(self) -> str | None:
         return None
 
-    def plays(self, _row: Row) -> bool:
-        return True
+    def plays(self, row: Row) -> Row | None:
+        return row
+
+    def running(self, row: Row, place: Place, core: int) -> AbstractContextManager[Together]:
+        if row.workload != "kafka":
+            return alone(self.command(row, place), place, core)
+        return two_tiers(self.config(row, place), place, core)
 
     def command(self, row: Row, place: Place) -> list[str]:
         path = place.directory / "butterfly.yaml"
         path.write_text(json.dumps(self.config(row, place), indent=1))  # JSON is YAML
-        return [sys.executable, "-m", "collector", "run", "-c", str(path), "--no-screen"]
+        return run(path)
 
     @staticmethod
     def config(row: Row, place: Place) -> dict[str, Any]:
@@ -53,11 +63,12 @@ class Butterfly:
             config["processors"] = sampler
             pipelines = {"traces": {"receivers": ["otlp"], "processors": ["tail_sampling"], "exporters": [out]}}
         else:
+            buffer = "kafka" if row.workload == "kafka" else "disk"
             config["processors"] = sampler
-            config["connectors"] = {"disk": {}}
+            config["connectors"] = {buffer: {}}
             pipelines = {
-                "traces/ingest": {"receivers": ["otlp"], "exporters": ["disk"]},
-                "traces/sample": {"receivers": ["disk"], "processors": ["tail_sampling"], "exporters": [out]},
+                "traces/ingest": {"receivers": ["otlp"], "exporters": [buffer]},
+                "traces/sample": {"receivers": [buffer], "processors": ["tail_sampling"], "exporters": [out]},
             }
         config["service"] = {
             "pipelines": pipelines,

@@ -12,10 +12,13 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.peers import CACHE
+from bench.peers import CACHE, alone
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from bench.peers import Place
+    from bench.processes import Together
     from bench.rows import Row
 
 VERSION = "0.159.0"
@@ -54,8 +57,11 @@ class Collector:
     def missing(self) -> str | None:
         return None if BINARY.exists() else "not built: python -m bench.peers.collector (needs Go)"
 
-    def plays(self, _row: Row) -> bool:
-        return True
+    def plays(self, row: Row) -> Row | None:
+        return row if row.workload != "kafka" else None
+
+    def running(self, row: Row, place: Place, core: int) -> AbstractContextManager[Together]:
+        return alone(self.command(row, place), place, core)
 
     def command(self, row: Row, place: Place) -> list[str]:
         path = place.directory / "collector.yaml"

@@ -6,8 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.peers import alone
+
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from bench.peers import Place
+    from bench.processes import Together
     from bench.rows import Row
 
 
@@ -25,8 +30,13 @@ class Rotel:
     def missing(self) -> str | None:
         return None if _binary() else "its wheel isn't installed (extra `bench`)"
 
-    def plays(self, row: Row) -> bool:
-        return row.workload in {"null", "pass"}
+    def plays(self, row: Row) -> Row | None:
+        if row.workload in {"full-no-pii", "kafka"}:
+            return row.bare
+        return row if row.workload in {"null", "pass"} else None
+
+    def running(self, row: Row, place: Place, core: int) -> AbstractContextManager[Together]:
+        return alone(self.command(row, place), place, core)
 
     def command(self, row: Row, place: Place) -> list[str]:
         command = [str(_binary()), "start", "--otlp-grpc-endpoint", f"127.0.0.1:{place.listen}"]

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench.__main__ import main
 from bench.ledger import SentSpans, SinkLedger
-from bench.peers import Place
+from bench.peers import Place, alone
 from bench.peers.butterfly import Butterfly
 from bench.peers.collector import Collector
 from bench.peers.rotel import Rotel
@@ -54,10 +54,11 @@ def test_rows_have_names_of_their_own():
 @pytest.mark.parametrize("peer", [Butterfly(), Rotel(), Collector()])
 @pytest.mark.parametrize("row", [Row("null", 1), PASS, TAIL, FULL])
 def test_commands_name_the_ports(peer, row, tmp_path):
-    if not peer.plays(row):
-        assert (peer.name, bool(row.wait)) == ("rotel", True)
+    played = peer.plays(row)
+    if played is None:
+        assert (peer.name, row.workload) == ("rotel", "tail")
         return
-    command = peer.command(row, Place(tmp_path, 5001, 5002, 5003))
+    command = peer.command(played, Place(tmp_path, 5001, 5002, 5003))
     text = " ".join(command) + "".join(path.read_text() for path in tmp_path.iterdir() if path.is_file())
     assert "127.0.0.1:5001" in text
     assert ("127.0.0.1:5002" in text) == row.forwards
@@ -160,7 +161,7 @@ def test_json_file(tmp_path):
 def test_command_lists_rows_and_refuses_unknown_ones():
     run = CliRunner().invoke(main, ["--list", "--quick"])
     assert run.output.splitlines() == [row.name for row in QUICK]
-    assert CliRunner().invoke(main, ["--row", "kafka"]).exit_code == 2
+    assert CliRunner().invoke(main, ["--row", "no such row"]).exit_code == 2
 
 
 class Relay:
@@ -174,8 +175,11 @@ class Relay:
     def missing(self):
         return None
 
-    def plays(self, _row):
-        return True
+    def plays(self, row):
+        return row
+
+    def running(self, row, place, core):
+        return alone(self.command(row, place), place, core)
 
     def command(self, _row, place):
         script = f"""
