@@ -36,6 +36,9 @@ START_PATIENCE_S = 3.0
 MAX_REQUEST_BYTES = 256 << 20
 """What aiokafka itself refuses to send; the topic's own limit is smaller, and the broker enforces it."""
 FOR_EVER_MS = 2**31 - 1
+PRODUCE_TIMEOUT_MS = 5_000
+"""A leader that is frozen keeps its connection open; only after this is another one asked for."""
+JOIN_MARGIN_MS = 5_000
 
 _READY = {
     "kafka_away": "no broker answers",
@@ -182,6 +185,7 @@ class KafkaConnector(DurableConnector):
         options = self.config.producer
         return {
             **common,
+            "request_timeout_ms": PRODUCE_TIMEOUT_MS,
             "acks": "all",
             "enable_idempotence": True,
             "compression_type": None if options.compression == "none" else options.compression,
@@ -205,6 +209,8 @@ class KafkaConnector(DurableConnector):
         config = self.config
         return {
             **self._consumer_arguments(common),
+            # The answer to a join comes when every member has let go: longer than any other may take.
+            "request_timeout_ms": milliseconds(config.rebalance_timeout) + JOIN_MARGIN_MS,
             "group_id": config.group_id,
             "group_instance_id": config.group_instance_id or None,
             "auto_offset_reset": "none",

@@ -131,7 +131,7 @@ class KafkaOptions(Options):
         seconds(2), about="Time between a member's signs of life.", ge=100 * _MS, le=seconds(600)
     )
     rebalance_timeout: Duration = option(
-        seconds(30), about="Time that members have to let go of partitions.", ge=seconds(1), le=seconds(3600)
+        seconds(10), about="Time that members have to let go of partitions.", ge=seconds(1), le=seconds(3600)
     )
     tls: ClientTlsOptions | None = option(None, about="Encryption; plaintext without it.")
     auth: AuthOptions | None = option(None, about="Who we are; nobody without it.")
