@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -269,12 +270,35 @@ def test_what_permissions_lack_is_said_one_by_one(guarded, init):
     assert (code, errors, told.count("exists, as configured")) == (0, "", 3)
 
 
+def until_stopped(pid):
+    """The signal is under way to every thread of the process."""
+    deadline = time.monotonic() + 5
+    while {each.read_text().rpartition(") ")[2][0] for each in Path(f"/proc/{pid}/task").glob("*/stat")} != {"T"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_frozen_broker_is_given_up(guarded, init, monkeypatch):
     monkeypatch.setattr("collector.connectors.kafka.connection._REQUEST_TIMEOUT_MS", 300)
     guarded.pause()
     try:
+        until_stopped(guarded.pid())
         code, told, errors = init(logged_in(guarded, "root"))
     finally:
         guarded.resume()
     assert (code, told) == (1, "")
     assert errors == f"error: ./parts.py:Kafka: {guarded.bootstrap[0]} doesn't answer\n"
+
+
+@pytest.mark.soak
+async def test_three_brokers_of_which_one_dies(kafka_here, tmp_path):
+    cluster = KafkaCluster(tmp_path / "three", 3)
+    await asyncio.to_thread(cluster.__enter__)
+    try:
+        config = options(cluster, topics={"replication_factor": 3, "min_insync_replicas": 2})
+        assert [each.state for each in await create(config, TRACES)] == ["created"] * 3
+        await asyncio.to_thread(cluster.kill, 2)
+        for _ in range(10):
+            assert await check(config, TRACES) == []
+    finally:
+        await asyncio.to_thread(cluster.close)

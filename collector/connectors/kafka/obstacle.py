@@ -13,7 +13,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import (
     AuthenticationFailedError,
     BrokerResponseError,
@@ -29,6 +29,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_CLOSE_WITHIN_S = 0.2
 _UNTRUSTED = (AuthenticationFailedError, SaslAuthenticationFailed)
 _DENIED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 _HUNG_UP = (KafkaConnectionError, IllegalSaslStateError, ConnectionResetError, BrokenPipeError, EOFError)
@@ -65,16 +66,15 @@ async def obstacle(arguments: Mapping[str, Any]) -> str:
 async def _knock(arguments: Mapping[str, Any], host: str, port: int) -> tuple[str, BaseException | None]:
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     known = {key: value for key, value in arguments.items() if key.startswith(("sasl", "ssl", "security", "request"))}
+    connection = AIOKafkaConnection(host, port, client_id=arguments["client_id"], **known)
     try:
-        connection = await create_conn(host, port, client_id=arguments["client_id"], **known)
-        try:
-            await connection.send(MetadataRequest([]))
-        finally:
-            closed = connection.close()
-            if closed is not None:
-                await closed
+        await connection.connect()
+        await connection.send(MetadataRequest([]))
     except Exception as error:  # noqa: BLE001 - whatever a stranger's answer makes of aiokafka is the finding
         return in_words(error, arguments, place), error
+    finally:
+        # There is nothing to wait for where none was opened, and no end to it where the other side of TLS is frozen.
+        await asyncio.wait([connection.close()], timeout=_CLOSE_WITHIN_S)
     return f"{place} answers now", None
 
 

@@ -6,7 +6,7 @@ Neither alters a topic that exists.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from collector.batch import Signal
     from collector.connectors.kafka.options import KafkaOptions
 
+_CLOSE_WITHIN_S = 1.0
 _VISIBLE_WITHIN_S = 10.0
+# Any broker is asked, and one that just went away is still on the list for some seconds.
+_ATTEMPTS = 5
 _LOOK_AGAIN_S = 0.1
 _LONGEST_ANSWER = 300
 _OK = 0
@@ -77,7 +80,10 @@ async def administration(config: KafkaOptions) -> AsyncIterator[AIOKafkaAdminCli
             raise StorageError(await obstacle(arguments)) from None
         yield admin
     finally:
-        await admin.close()
+        # A frozen broker doesn't answer the end of TLS either, for which asyncio would wait half a minute.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_WITHIN_S):
+                await admin.close()
 
 
 async def check(
@@ -130,12 +136,16 @@ def _differences(state: TopicState) -> Iterable[Difference]:
 
 async def _look(admin: AIOKafkaAdminClient, config: KafkaOptions, plans: Sequence[TopicPlan]) -> list[TopicState]:
     """Each topic as it is: exists, absent, or (hidden from us) refused."""
-    try:
-        found = await _metadata(admin, [each.name for each in plans])
-        present = [each for each in plans if found[each.name].code == _OK]
-        settings = await _settings(admin, present)
-    except _FAILURES as error:
-        raise StorageError("no broker answers what the topics are") from error
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            found = await _metadata(admin, [each.name for each in plans])
+            present = [each for each in plans if found[each.name].code == _OK]
+            settings = await _settings(admin, present)
+            break
+        except _FAILURES as error:
+            if not left:
+                raise StorageError("no broker answers what the topics are") from error
+            await asyncio.sleep(_LOOK_AGAIN_S)
     return [_state(each, found[each.name], settings.get(each.name, {}), config.brokers[0]) for each in plans]
 
 

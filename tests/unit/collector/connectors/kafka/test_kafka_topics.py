@@ -48,10 +48,14 @@ class Brokers:
         self.asked = []
         self.created = []
         self.fails = None
+        self.failures = 0
 
     async def _send_request(self, request):
         if self.fails is not None:
             raise self.fails
+        if self.failures:
+            self.failures -= 1
+            raise NodeNotReadyError
         self.asked.append(request)
         self.leaderless -= 1
         leader = -1 if self.leaderless >= 0 else 1
@@ -280,12 +284,21 @@ async def test_a_topic_whose_leader_is_just_being_elected_is_no_difference():
 
 
 @pytest.mark.parametrize("error", [NodeNotReadyError(), TimeoutError(), OSError(), KafkaConnectionError()], ids=repr)
-async def test_no_answer_is_a_storage_error(error):
+async def test_no_answer_is_a_storage_error(error, monkeypatch):
+    monkeypatch.setattr(topics, "_LOOK_AGAIN_S", 0.0)
     config = options()
     brokers = Brokers(*plan(config, TRACES))
     brokers.fails = error
     with pytest.raises(StorageError, match="no broker answers"):
         await check(config, TRACES, admin=brokers)
+
+
+async def test_another_broker_is_asked_where_one_is_gone(monkeypatch):
+    monkeypatch.setattr(topics, "_LOOK_AGAIN_S", 0.0)
+    config = options()
+    brokers = Brokers(*plan(config, TRACES))
+    brokers.failures = 3
+    assert await check(config, TRACES, admin=brokers) == []
 
 
 async def test_what_is_missing_is_created_and_what_exists_is_left_alone(monkeypatch):
