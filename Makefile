@@ -18,6 +18,7 @@ $(VENV)/.installed: requirements.lock
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed pyproject.toml $(SOURCES)
+	rm -rf butterfly_collector.egg-info  # an older list of components, which `python -m collector` would find first
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
 
