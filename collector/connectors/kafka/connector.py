@@ -23,7 +23,7 @@ from collector.connectors.kafka.topic_watch import TopicWatch
 from collector.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aiokafka.structs import RecordMetadata
 
@@ -53,7 +53,7 @@ _READY = {
 
 
 class KafkaConnector(DurableConnector):
-    """See docs/components/kafka.md."""
+    """One log in topics of Kafka, of as many processes as wanted. See docs/components/kafka.md."""
 
     Config = KafkaOptions
 
@@ -76,6 +76,7 @@ class KafkaConnector(DurableConnector):
         self._refused = lambda reason: refused.labels(reason=reason, **labels).inc()
         self._lost = lambda count, reason: lost.labels(reason=reason, **labels).inc(count)
         self._quarantined = lambda reason: quarantined.labels(reason=reason, **labels).inc()
+        self._ends = context.meter.gauge("butterfly_log_end")
         self._took = context.meter.histogram("butterfly_log_commit_seconds").labels(**labels).observe
         self._producer: Producer | None = None
         self._appends: Appends | None = None
@@ -120,6 +121,7 @@ class KafkaConnector(DurableConnector):
                 reader=self._reader,
                 quarantine=Quarantine(config.quarantine_topic, self._producer, self._quarantined, log),
                 lost_records=self._lost,
+                ends=self._show_end,
                 log=log,
             )
         try:
@@ -169,6 +171,12 @@ class KafkaConnector(DurableConnector):
         if self._producer is None or self._watch is None:
             return "log_closed"
         return "kafka_topics" if self._watch.problem is not None else self._producer.obstacle()
+
+    def _show_end(self, partition: str, read: Callable[[], float] | None) -> None:
+        if read is None:
+            self._ends.remove(self.context.id, partition)
+        else:
+            self._ends.labels(connector=self.context.id, partition=partition).set_function(read)
 
     def _written(self, topic: str, metadata: Sequence[RecordMetadata]) -> None:
         """What this process appended to a partition that it also reads is there before any fetch says so."""
