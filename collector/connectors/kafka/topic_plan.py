@@ -192,6 +192,8 @@ def _decisions(config: KafkaOptions) -> TopicPlan:
         # Marks of deletion stay this long, for a reader that is under way to meet them. Reading all of a partition
         # takes seconds; Kafka's default of a day would keep a day's marks.
         "delete.retention.ms": str(milliseconds(seconds(3600))),
+        # A process that was suspended must meet the epoch of its successor when it wakes up (see journal.py).
+        "min.compaction.lag.ms": str(milliseconds(seconds(3600))),
     }
     rules = _common_rules(settings)
     return TopicPlan(config.decisions_topic, config.partitions, config.topics.replication_factor, settings, rules)
