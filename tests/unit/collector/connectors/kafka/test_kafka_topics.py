@@ -1,24 +1,12 @@
-import socket
-import ssl
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import (
-    AuthenticationFailedError,
-    ClusterAuthorizationFailedError,
-    IllegalSaslStateError,
-    KafkaConnectionError,
-    LeaderNotAvailableError,
-    NodeNotReadyError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-)
+from aiokafka.errors import KafkaConnectionError, LeaderNotAvailableError, NodeNotReadyError
 
 from collector.batch import Signal
 from collector.connectors.kafka import topics
-from collector.connectors.kafka.obstacle import in_words, obstacle
-from collector.connectors.kafka.options import BATCH_OVERHEAD, KafkaOptions
-from collector.connectors.kafka.topic_plan import Gravity, Rule, plan
+from collector.connectors.kafka.options import KafkaOptions
+from collector.connectors.kafka.topic_plan import Gravity, plan
 from collector.connectors.kafka.topics import check, create
 from collector.errors import StorageError
 
@@ -88,64 +76,6 @@ class Brokers:
                 self.topics[each.name] = (each.num_partitions, each.replication_factor, dict(each.topic_configs))
         self.topics |= self.rival
         return SimpleNamespace(topic_errors=errors)
-
-
-def test_a_connector_has_the_topics_of_its_signals_and_two_of_its_own():
-    assert [each.name for each in plan(options(), TRACES)] == NAMES
-    assert [each.name for each in plan(options(), Signal)] == ["otlp_spans", "otlp_metrics", "otlp_logs", *NAMES[1:]]
-
-
-def test_data_topics_expire_by_time_alone():
-    config = options(topics={"retention": "16h", "segment_bytes": "32MiB", "min_insync_replicas": 1})
-    settings = planned(config, "otlp_spans").settings
-    assert settings["cleanup.policy"] == "delete"
-    assert settings["retention.ms"] == str(16 * 3600 * 1000)
-    assert settings["retention.bytes"] == "-1"
-    assert settings["segment.ms"] == str(2 * 3600 * 1000)
-    assert settings["segment.bytes"] == str(32 << 20)
-    assert settings["message.timestamp.type"] == "LogAppendTime"
-
-
-def test_a_record_of_the_largest_size_fits_into_every_topic():
-    config = options(producer={"max_message_bytes": "20MiB"}, default_fetch_size="20MiB")
-    for each in plan(config, Signal):
-        assert int(each.settings["max.message.bytes"]) >= (20 << 20) + BATCH_OVERHEAD
-        assert int(each.settings["segment.bytes"]) >= int(each.settings["max.message.bytes"])
-
-
-def test_a_quarantined_record_may_be_larger_than_where_it_came_from():
-    quarantine = planned(options(topics={"quarantine_retention": "1h"}), "butterfly_quarantine")
-    assert int(quarantine.settings["max.message.bytes"]) > int(
-        planned(options(), "otlp_logs").settings["max.message.bytes"]
-    )
-    assert quarantine.settings["retention.ms"] == "3600000"
-    assert quarantine.partitions == 1
-
-
-def test_the_decisions_topic_is_compacted_and_stays_small():
-    decisions = planned(options(partitions=12), "butterfly_decisions")
-    assert decisions.partitions == 12
-    assert decisions.settings["cleanup.policy"] == "compact"
-    assert float(decisions.settings["min.cleanable.dirty.ratio"]) <= 0.1
-    assert int(decisions.settings["segment.bytes"]) == 16 << 20
-    assert "retention.ms" not in decisions.settings
-
-
-@pytest.mark.parametrize(
-    ("rule", "found", "holds"),
-    [
-        (Rule("compact", Gravity.FATAL), "compact", True),
-        (Rule("compact", Gravity.FATAL), "compact,delete", False),
-        (Rule("10", Gravity.FATAL, at_least=True), "10", True),
-        (Rule("10", Gravity.FATAL, at_least=True), "11", True),
-        (Rule("10", Gravity.FATAL, at_least=True), "9", False),
-        (Rule("10", Gravity.FATAL, at_least=True), "-1", False),
-        (Rule("10", Gravity.FATAL, at_least=True), "", False),
-        (Rule("-1", Gravity.FATAL), "1", False),
-    ],
-)
-def test_a_rule_holds_or_not(rule, found, holds):
-    assert rule.holds(found) is holds
 
 
 async def test_topics_as_they_are_created_have_no_differences():
@@ -354,52 +284,3 @@ async def test_a_topic_that_somebody_else_creates_meanwhile_is_compared():
     states = await create(options(), TRACES, admin=brokers)
     assert [each.state for each in states] == ["exists", "created", "created"]
     assert states[0].differences[0].what == "has 2 partitions, expected 8"
-
-
-def verification(message):
-    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_message = message
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (SaslAuthenticationFailed("wonderland"), "the brokers refuse the user or the password of auth.sasl"),
-        (AuthenticationFailedError(), "the brokers refuse the user or the password of auth.sasl"),
-        (UnsupportedSaslMechanismError("x"), "the brokers don't offer PLAIN: set another auth.sasl.mechanism"),
-        (ClusterAuthorizationFailedError(), "the brokers' access rules deny it to this user"),
-        (verification("expired"), "b:1 has a certificate that isn't trusted (expired): check tls"),
-        (
-            ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] ..."),
-            "b:1 doesn't agree on TLS (no reason given): check tls, the port and the certificates",
-        ),
-        (TimeoutError(), "b:1 doesn't answer"),
-        (KafkaConnectionError("x"), "b:1 hangs up: it may expect tls, or no auth"),
-        (IllegalSaslStateError(), "b:1 hangs up: it may expect tls, or no auth"),
-        (ConnectionResetError(), "b:1 hangs up: it may expect tls, or no auth"),
-        (socket.gaierror(-2, "Name or service not known"), "b:1 can't be reached (unknown name)"),
-        (ConnectionRefusedError(111, "Connect call failed"), "b:1 can't be reached (Connection refused)"),
-        (OSError("Multiple exceptions: ..."), "b:1 can't be reached (no address answers)"),
-        (LeaderNotAvailableError("secret"), "b:1 answers leader not available"),
-        (AssertionError("secret"), "b:1 doesn't answer as Kafka does"),
-    ],
-    ids=lambda each: type(each).__name__,
-)
-def test_an_error_in_words_quotes_no_peer(error, sentence):
-    arguments = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN"}
-    assert in_words(error, arguments, "b:1") == sentence
-
-
-async def test_every_unreachable_broker_is_named():
-    with socket.socket() as taken:  # bound, and nobody listens
-        taken.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{taken.getsockname()[1]}"
-        arguments = {
-            "bootstrap_servers": [place, place],
-            "client_id": "me",
-            "security_protocol": "PLAINTEXT",
-            "request_timeout_ms": 1000,
-        }
-        found = await obstacle(arguments)
-    assert found == "; ".join([f"{place} can't be reached (Connection refused)"] * 2)
