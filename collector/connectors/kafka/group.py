@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from aiokafka.errors import (
     CommitFailedError,
-    CorruptRecordException,
     GroupAuthorizationFailedError,
     IllegalStateError,
     KafkaError,
@@ -19,6 +18,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from collector.connectors.kafka.damage import POLL_MS, is_damage, read_up_to_damage
 from collector.connectors.kafka.journal import DecisionJournal
 from collector.connectors.kafka.partition import KafkaPartition
 from collector.connectors.kafka.recent import PayloadBudget
@@ -38,12 +38,16 @@ if TYPE_CHECKING:
     from collector.connectors.kafka.quarantine import Quarantine
     from collector.connectors.kafka.reader import LogReader
 
-POLL_MS = 200
 RETRY_S = 1.0
 COMMIT_WITHIN_S = 5.0
 STOP_WITHIN_S = 5.0
 QUIET_S = 0.02
 NEWEST_WITHIN_S = 1.0
+
+_GONE = {
+    "retention": "lost: the topic's retention ran over them before they were settled",
+    "damaged": "damaged, and lost",
+}
 
 
 class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's class has no types
@@ -63,8 +67,10 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         reader: LogReader,
         quarantine: Quarantine,
         lost_records: Callable[[int, str], None],
+        ends: Callable[[str, Callable[[], float] | None], None],
         log: Logger,
     ) -> None:
+        """`ends(partition, read)` shows where the log of a partition ends for as long as it is read: until None."""
         self._config = config
         self._signal = listener.signal
         self._listener = listener
@@ -72,7 +78,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         self._producer = producer
         self._reader = reader
         self._quarantine = quarantine
-        self.lost_records = lost_records
+        self._count_lost = lost_records
+        self._ends = ends
         self._log = log
         self._topic = config.topic(listener.signal)
         self._budget = PayloadBudget(config.recent_bytes)
@@ -138,7 +145,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         try:
             # Without partitions this only looks for errors: a partition is positioned when it is taken over.
             found = await consumer.getmany(*wanted, timeout_ms=POLL_MS)
-        except Exception as error:  # noqa: BLE001 - a damaged or hostile batch may raise whatever a decompressor does
+        except Exception as error:  # noqa: BLE001 - a decompressor may raise anything on a damaged or hostile batch
             await self._trouble(consumer, wanted, error)
             return
         for tp, records in found.items():
@@ -156,7 +163,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         elif isinstance(error, TopicAuthorizationFailedError | GroupAuthorizationFailedError):
             self._tell(_sentence(error))
             await asyncio.sleep(RETRY_S)
-        elif isinstance(error, KafkaError) and not isinstance(error, CorruptRecordException):
+        elif not is_damage(error):
             raise error
         else:
             await self._pass_damage(consumer, wanted)
@@ -190,12 +197,6 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
                 await asyncio.sleep(RETRY_S)
                 continue
             if first > partition.fetched:
-                self._log.error(
-                    "partition %s: the topic's retention ran over unread records: offsets %d to %d are lost",
-                    partition.name,
-                    partition.fetched,
-                    first - 1,
-                )
                 partition.skip(first, "retention")
             elif partition.fetched > end:
                 self._log.error("partition %s: the topic ends before what was read of it", partition.name)
@@ -204,23 +205,22 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             consumer.seek(tp, partition.fetched)
 
     async def _pass_damage(self, consumer: AIOKafkaConsumer, wanted: Sequence[TopicPartition]) -> None:
-        """Some partition's next batch can't be read: find it, and step over one offset at a time."""
+        """Some partition's next batch can't be read: step over it, and read again what was dropped with it."""
         for tp in wanted:
             partition = self.partitions.get(tp)
             if partition is None:
                 continue
+            unreadable, damaged = partition.fetched, True
             try:
-                records = (await consumer.getmany(tp, timeout_ms=POLL_MS)).get(tp, [])
+                while damaged:
+                    records, damaged = await read_up_to_damage(consumer, tp, unreadable)
+                    if records or not damaged:
+                        partition.skip(unreadable, "damaged")
+                        partition.received(records)
+                        unreadable = partition.fetched
+                    unreadable += damaged
             except (IllegalStateError, OffsetOutOfRangeError, NoOffsetForPartitionError):
-                continue
-            except Exception:  # noqa: BLE001 - as above
-                self._log.error(
-                    "partition %s: the record at %d is damaged, and lost", partition.name, partition.fetched
-                )
-                partition.skip(partition.fetched + 1, "damaged")
-                consumer.seek(tp, partition.fetched)
-            else:
-                partition.received(records)
+                continue  # it comes again with the next fetch, if the partition is still ours
 
     # -- what aiokafka calls
 
@@ -283,6 +283,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             self.partitions[tp] = partition
             self._hungry.set()
             await self._listener.assigned(partition)
+            self._ends(partition.name, lambda: partition.end)
         except BaseException:
             self.partitions.pop(tp, None)
             partition.close()
@@ -296,14 +297,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         if committed is None:
             start = first if self._config.initial_offset == "earliest" else end
         elif committed < first:
-            self._log.error(
-                "partition %s/%d: the topic's retention ran over unread records: offsets %d to %d are lost",
-                tp.topic,
-                tp.partition,
-                committed,
-                first - 1,
-            )
-            self.lost_records(first - committed, "retention")
+            self.lost_records(tp, committed, first, "retention")
             start = first
         elif committed > end:
             self._log.error(
@@ -314,7 +308,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
                 end,
                 committed,
             )
-            self.lost_records(committed - end, "truncated")
+            self._count_lost(committed - end, "truncated")
             start = first
         else:
             start = committed
@@ -343,6 +337,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             self._take(tp, RETRY_S)
 
     async def _give(self, partition: KafkaPartition) -> None:
+        self._ends(partition.name, None)
         try:
             await self._listener.revoked(partition)
         except Exception:  # noqa: BLE001 - logged; the partition is gone either way
@@ -383,6 +378,13 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
     async def quarantine(self, record: ConsumerRecord[bytes, bytes], reason: str) -> None:
         """See `Membership`."""
         await self._quarantine.put(record, reason)
+
+    def lost_records(self, tp: TopicPartition, start: int, stop: int, reason: str) -> None:
+        """See `Membership`."""
+        self._log.error(
+            "partition %s/%d: offsets %d to %d are %s", tp.topic, tp.partition, start, stop - 1, _GONE[reason]
+        )
+        self._count_lost(stop - start, reason)
 
     def lost(self, partition: KafkaPartition) -> None:
         """See `Membership`."""

@@ -38,8 +38,8 @@ class Membership(Protocol):
     async def quarantine(self, record: ConsumerRecord[bytes, bytes], reason: str) -> None:
         """Put a record aside, durably. Raises `StorageError`."""
 
-    def lost_records(self, count: int, reason: str) -> None:
-        """Count what the topic could not give back."""
+    def lost_records(self, tp: TopicPartition, start: int, stop: int, reason: str) -> None:
+        """Count, and tell of, the offsets from `start` to before `stop`, which the topic could not give back."""
 
     def lost(self, partition: KafkaPartition) -> None:
         """The journal showed that another process owns `partition`."""
@@ -85,6 +85,7 @@ class KafkaPartition(Partition):
         self._again_at = self._again_next = -1
         self._grown = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._lost: list[tuple[int, int]] = []
         self._closed = False
         self.fetched = start
         """Position after what the consumer gave."""
@@ -119,8 +120,20 @@ class KafkaPartition(Partition):
     def skip(self, position: int, reason: str) -> None:
         """Nothing before `position` can be read any more: what the consumer didn't give of it is lost."""
         if position > self.fetched:
-            self._group.lost_records(position - self.fetched, reason)
+            self._lose(self.fetched, position, reason)
             self.passed(position)
+
+    def _lose(self, start: int, stop: int, reason: str) -> None:
+        """Count what can't be read, once: the tail comes to what the head has missed."""
+        for begin, end in self._lost:
+            if begin <= start < end:
+                start = end
+            elif start < begin < stop:
+                self._lose(start, begin, reason)
+                start = min(end, stop)
+        if start < stop:
+            self._lost.append((start, stop))
+            self._group.lost_records(self.tp, start, stop, reason)
 
     def close(self) -> None:
         """No longer this process's. Whoever still waits for it gets an error."""
@@ -220,11 +233,12 @@ class KafkaPartition(Partition):
         except OutOfRangeError:
             first, _ = await self._reader.bounds(self.tp)
             following = min(max(first, position + 1), self._fresh)
-            self._group.lost_records(following - position, "retention")
+            self._lose(position, following, "retention")
             self._again_next = following
             return
         except UnreadableBatchError:
-            self._again_next = position + 1  # the head counted it
+            self._lose(position, position + 1, "damaged")
+            self._again_next = position + 1
             return
         for raw in found:
             try:
@@ -244,6 +258,7 @@ class KafkaPartition(Partition):
         self._check_open()
         await self._group.commit(self.tp, position)
         self._committed = max(self._committed, position)
+        self._lost = [(start, stop) for start, stop in self._lost if stop > self._committed]
         if not self._closed:
             self._recent.trim(self._committed)
 

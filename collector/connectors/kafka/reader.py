@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from collector.connectors.kafka.damage import is_damage, read_up_to_damage
 from collector.errors import StorageError
 
 if TYPE_CHECKING:
@@ -54,19 +55,19 @@ class LogReader:
                 async with asyncio.timeout(patience_s):
                     records: list[ConsumerRecord[bytes, bytes]] = []
                     while not records:
-                        found = await consumer.getmany(tp, timeout_ms=1000)
-                        records = found.get(tp, [])
+                        records = await _next(consumer, tp, position)
             except OffsetOutOfRangeError:
                 raise OutOfRangeError("the topic no longer holds the records to be read") from None
             except TimeoutError:
                 self._positions.pop(tp, None)
                 raise StorageError("Kafka doesn't give the records") from None
-            except KafkaError as error:
+            except Exception as error:
                 self._positions.pop(tp, None)
-                raise StorageError(f"Kafka doesn't give the records ({type(error).__name__})") from None
-            except Exception as error:  # noqa: BLE001 - a decompressor or decoder may raise anything on a damaged batch
-                self._positions.pop(tp, None)
-                raise UnreadableBatchError(f"a damaged batch ({type(error).__name__})") from None
+                if is_damage(error):
+                    raise UnreadableBatchError("the records are damaged") from None
+                if isinstance(error, KafkaError | OSError):
+                    raise StorageError(f"Kafka doesn't give the records ({type(error).__name__})") from None
+                raise
             self._positions[tp] = records[-1].offset + 1
             return records
 
@@ -130,3 +131,16 @@ class LogReader:
         consumer.assign(list(self._positions))
         for tp, position in self._positions.items():
             consumer.seek(tp, position)
+
+
+async def _next(consumer: AIOKafkaConsumer, tp: TopicPartition, position: int) -> list[ConsumerRecord[bytes, bytes]]:
+    try:
+        found = await consumer.getmany(tp, timeout_ms=1000)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        records, damaged = await read_up_to_damage(consumer, tp, position)
+        if damaged and not records:
+            raise
+        return records
+    return list(found.get(tp, ()))
