@@ -136,7 +136,9 @@ cdef inline int place_pending(Job* job) noexcept nogil:
     leaf = &job.leaves[job.placed]
     if job.id_field != NO_TRACE_ID:
         one = search_of(job, leaf)
-        two = search_of(job, leaf + pair)    # without another: the same once more
+        two = search_of(job, leaf + pair)
+        if not pair:
+            two.at = two.end     # no second leaf to look into
         if find_last(&one, &two) < 0:
             return MALFORMED
     if place(job, leaf, &one) < 0:

@@ -92,7 +92,7 @@ cdef inline int make_room(void** rows, uint32_t used, uint32_t* room, size_t row
     cdef void* grown
     if used < room[0]:
         return OK
-    room[0] = used + used // 2 + 64
+    room[0] = used + used // 2 + 16
     grown = realloc(rows[0], room[0] * row_size)
     if grown == NULL:
         return NO_MEMORY
