@@ -1,0 +1,274 @@
+"""`configs/gateway-kafka.yaml` as a black box: processes that run one half of it or both, and traffic for them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import subprocess
+import time
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import yaml
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from gateway_process import BUTTERFLY, ROOT, Gateway
+from traffic import Sending
+
+from bench.ledger import SentSpans
+from bench.truth import Report, Truth, compare, read_sink
+from tests.servers.kafka_node import free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+PARTITIONS = 8
+INGEST, SAMPLE = "traces/ingest", "traces/sample"
+BY_THE_MOMENT = {"name": "ordinary", "type": "rate_limiting", "rate_limiting": {"spans_per_second": 40}}
+"""Instead of the one in ten that a trace's id decides: a trace that is decided twice hardly gets the same verdict."""
+
+_SAMPLE = re.compile(r'(butterfly_log_\w+)\{.*partition="([^"]+)".*\} (\S+)')
+
+
+class Place(NamedTuple):
+    """Where a sampler is in one partition."""
+
+    end: float
+    head: float
+    committed: float
+    lag: float
+
+
+class Tiers:
+    """Processes that share topics and a consumer group of their own. Use as a context manager: it kills what runs.
+
+    `kafka` are options of the connector, `tail_sampling` of the sampler; `ordinary` replaces the policy of that name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        brokers: Sequence[str],
+        *,
+        session: str = "2s",
+        kafka: dict[str, Any] | None = None,
+        ordinary: dict[str, Any] | None = None,
+        **tail_sampling: Any,
+    ) -> None:
+        self.folder = folder
+        self.brokers = list(brokers)
+        self.members: dict[str, Gateway] = {}
+        self._config = yaml.safe_load((ROOT / "configs" / "gateway-kafka.yaml").read_text())
+        mark = f"tiers-{secrets.token_hex(4)}"
+        self.topic = f"{mark}-spans"
+        self._config["connectors"]["kafka"] |= {
+            "brokers": self.brokers,
+            "group_id": mark,
+            "session_timeout": session,
+            "heartbeat_interval": "400ms",
+            "traces": {"topic": self.topic},
+            "decisions_topic": f"{mark}-decisions",
+            "quarantine_topic": f"{mark}-quarantine",
+            **(kafka or {}),
+        }
+        self._config["processors"]["tail_sampling"] |= tail_sampling
+        if ordinary is not None:
+            policies = self._config["processors"]["tail_sampling"]["policies"]
+            policies[:] = [ordinary if each["name"] == "ordinary" else each for each in policies]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for member in self.members.values():
+            member.kill()
+
+    def member(self, name: str, *pipelines: str, instance: str = "") -> Gateway:
+        """A process that isn't started yet; all pipelines without any named."""
+        folder = self.folder / name
+        folder.mkdir()
+        grpc, http, admin = (f"127.0.0.1:{port}" for port in free_ports(3))
+        config = yaml.safe_load(yaml.safe_dump(self._config))
+        config["receivers"]["otlp"]["protocols"] = {"grpc": {"endpoint": grpc}, "http": {"endpoint": http}}
+        config["connectors"]["kafka"]["group_instance_id"] = instance
+        config["exporters"] = {"file": {"path": str(folder / "kept.jsonl")}}
+        config["service"]["pipelines"][SAMPLE]["exporters"] = ["file"]
+        config["service"]["data_dir"] = str(folder / "data")
+        config["service"]["telemetry"] = {"metrics": {"address": admin}}
+        chosen = ("--pipelines", ",".join(pipelines)) if pipelines else ()
+        self.members[name] = Gateway(config, folder, *chosen)
+        return self.members[name]
+
+    def start(self, *names: str) -> None:
+        """Start these, or all that there are, and wait until they are ready and every partition is worked through."""
+        chosen = [self.members[name] for name in names or self.members]
+        for each in chosen:
+            each.start(wait=False)
+        for each in chosen:
+            each.wait_ready()
+
+    def make_topics(self) -> None:
+        """`butterfly kafka init`, with the file of any member."""
+        file = next(iter(self.members.values())).file
+        done = subprocess.run(
+            [*BUTTERFLY, "kafka", "init", "-c", str(file)],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    # -- what the samplers say of themselves
+
+    def places(self, *names: str) -> dict[str, Place]:
+        """By partition, what the running members (or these) work through."""
+        found: dict[str, dict[str, float]] = {}
+        for name in names or self.running():
+            for line in self.members[name].get("/metrics")[1].splitlines():
+                match = _SAMPLE.fullmatch(line)
+                if match:
+                    found.setdefault(match[2], {})[match[1].removeprefix("butterfly_log_")] = float(match[3])
+        wanted = ("end", "head", "committed", "lag_seconds")
+        return {
+            partition: Place(*(values[each] for each in wanted))
+            for partition, values in found.items()
+            if values.keys() >= set(wanted)
+        }
+
+    def kept_up_with(self) -> bool:
+        """Every partition has one sampler, and it keeps up, by the samplers' own account."""
+        owned = [self.places(name) for name in self.running()]
+        places = [place for each in owned for place in each.values()]
+        return len(places) == PARTITIONS and all(each.lag < 2 and each.end - each.head < 50 for each in places)
+
+    def running(self) -> list[str]:
+        """The members whose process is there."""
+        return [name for name, each in self.members.items() if each.process is not None and each.process.poll() is None]
+
+    def recovery(self, within: float = 25.0) -> float:
+        """Seconds until every running member is ready and every partition is kept up with."""
+        began = time.monotonic()
+
+        def recovered() -> bool:
+            return all(self.members[name].get("/readyz")[0] == 200 for name in self.running()) and self.kept_up_with()
+
+        self.until(recovered, "recovered", within)
+        return time.monotonic() - began
+
+    def drained(self, within: float = 40.0) -> None:
+        """Wait until everything that the brokers hold is settled, by one sampler for each partition."""
+        ends = self.ends()
+
+        def done() -> bool:
+            return {partition: place.committed for partition, place in self.places().items()} == ends
+
+        self.until(done, "drained", within)
+
+    def ends(self) -> dict[str, float]:
+        """The offset after the newest record of each partition, from the brokers themselves."""
+        return asyncio.run(_ends(self.brokers, self.topic))
+
+    def until(self, true: Callable[[], bool], what: str, within: float = 20.0) -> None:
+        """Poll; raises with the logs of all members when it doesn't come true."""
+        deadline = time.monotonic() + within
+        while not true():
+            assert time.monotonic() < deadline, f"not {what} within {within} s: {self.places()}\n{self.logs()}"
+            time.sleep(0.05)
+
+    def logs(self) -> str:
+        """The last lines of every member's log."""
+        return "\n".join(f"-- {name}\n{each.log.read_text()[-3000:]}" for name, each in self.members.items())
+
+    # -- the end
+
+    def hurry(self) -> None:
+        """Nothing more will be sent: restart the samplers with a short wait. Every span is in the log by now."""
+        running = [self.members[name] for name in self.running()]
+        samplers = [each for each in running if SAMPLE in ",".join(each.arguments)]
+        for each in samplers:
+            each.terminate()
+        for each in samplers:
+            each.config["processors"]["tail_sampling"]["decision_wait"] = "500ms"
+            each.file.write_text(yaml.safe_dump(each.config))
+            each.start(wait=False)
+
+    def finish(self) -> None:
+        """Wait until all is settled, and end everything in an orderly way."""
+        self.drained()
+        for name in self.running():
+            assert self.members[name].metric("butterfly_leaked_acks_total") == 0
+            self.members[name].terminate()
+        for each in self.members.values():
+            assert "Traceback" not in each.log.read_text(), each.log.read_text()
+
+    def kept_files(self) -> tuple[Path, ...]:
+        """What all members wrote."""
+        return tuple(path for each in self.members.values() for path in each.kept_files())
+
+
+class Load:
+    """One `Sending` to each of the ingest processes, with traces of its own, so that one's death stops one of them."""
+
+    def __init__(self, ingest: Iterable[Gateway], *, rate: float, seed: int = 1, retry_for: float = 120.0) -> None:
+        endpoints = [each.grpc for each in ingest]
+        self.sendings = [
+            Sending(
+                endpoint,
+                rate=rate / len(endpoints),
+                duration=3600.0,
+                senders=3,
+                batch=40,
+                cycle=8000,
+                seed=seed + number,
+                retry_for=retry_for,
+            )
+            for number, endpoint in enumerate(endpoints)
+        ]
+
+    @property
+    def sent(self) -> int:
+        """Spans so far."""
+        return sum(each.runner.tally.sent for each in self.sendings)
+
+    def stop(self) -> None:
+        """Send nothing new, and wait until everything is answered."""
+        for each in self.sendings:
+            each.runner.stop()
+        for each in self.sendings:
+            each.join()
+
+    @property
+    def retries(self) -> int:
+        return sum(each.runner.tally.retries for each in self.sendings)
+
+    def ack_p99(self) -> float:
+        """Seconds, of the slower half."""
+        return max(each.runner.tally.acks.quantile(0.99) for each in self.sendings)
+
+    def statuses(self) -> set[str]:
+        """Everything that a sender was told beside yes."""
+        return {status for each in self.sendings for status in each.runner.tally.statuses}
+
+    def report(self, sink: tuple[Path, ...], *, keep_share: float = 0.1) -> Report:
+        """What all of them sent, against what arrived anywhere."""
+        sent = [each.ledger.sent(each.traffic) for each in self.sendings]
+        columns = {each.name: np.concatenate([getattr(part, each.name) for part in sent]) for each in fields(SentSpans)}
+        slow_over = self.sendings[0].traffic.shape.mix.slow_over
+        return compare(Truth(SentSpans(**columns), slow_over=slow_over), read_sink(sink), keep_share=keep_share)
+
+    def told(self, report: Report) -> str:
+        """For the test's output."""
+        verdict = "nothing lost" if report.nothing_lost else "SOMETHING IS LOST"
+        acks = f"{self.retries} retries, ack p99 {self.ack_p99() * 1000:.0f} ms"
+        return "\n".join([acks, *report.lines()[:-1], verdict])
+
+
+async def _ends(brokers: Sequence[str], topic: str) -> dict[str, float]:
+    async with AIOKafkaConsumer(bootstrap_servers=list(brokers)) as consumer:
+        found = await consumer.end_offsets([TopicPartition(topic, number) for number in range(PARTITIONS)])
+    return {f"{topic}/{tp.partition}": float(end) for tp, end in found.items()}
