@@ -69,7 +69,9 @@ class TopicWatch:
         await asyncio.gather(*(client.add_topic(each.name) for each in self._pinned))
         for each in self._pinned:
             found = client.cluster.partitions_for_topic(each.name)
-            if found is not None and len(found) != each.partitions:
+            if found is None:
+                self._next = 0.0  # it may have been deleted; `check` asks without making it
+            elif len(found) != each.partitions:
                 self._tell("; ".join(str(wrong) for wrong in each.shape_differences(len(found), 2**31)))
                 self._next = 0.0
 
