@@ -88,6 +88,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         self._taking: dict[TopicPartition, asyncio.Task[None]] = {}
         self._giving: set[asyncio.Task[None]] = set()
         self._hungry = asyncio.Event()
+        self._assignments = 0
         self._obstacle: str | None = "the consumer group is being joined"
         self.partitions: dict[TopicPartition, KafkaPartition] = {}
 
@@ -261,10 +262,10 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         consumer = self._consumer
         if consumer is None:
             return
-        start, end, base_ns = await self._where(consumer, tp)
         decisions = TopicPartition(self._config.decisions_topic, tp.partition)
         journal = DecisionJournal(TopicLog(decisions, self._producer, self._reader))
         await journal.open()
+        start, end, base_ns = await self._where(consumer, tp)  # after the epoch: see the journal
         partition = KafkaPartition(
             tp,
             self._signal,
@@ -329,11 +330,11 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             del self.partitions[partition.tp]
             task = asyncio.get_running_loop().create_task(self._give(partition))
             self._giving.add(task)
-            task.add_done_callback(partial(self._given, partition.tp))
+            task.add_done_callback(partial(self._given, partition.tp, self._assignments))
 
-    def _given(self, tp: TopicPartition, task: asyncio.Task[None]) -> None:
+    def _given(self, tp: TopicPartition, assignments: int, task: asyncio.Task[None]) -> None:
         self._giving.discard(task)
-        if self._consumer is not None and tp in self._consumer.assignment() and tp not in self._taking:
+        if assignments == self._assignments:
             self._take(tp, RETRY_S)
 
     async def _give(self, partition: KafkaPartition) -> None:
@@ -346,6 +347,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             partition.close()
 
     async def _give_all(self) -> None:
+        self._assignments += 1
         taking, self._taking = list(self._taking.values()), {}
         for task in taking:
             task.cancel()

@@ -23,7 +23,7 @@ class TopicLog:
         self._producer = producer
         self._reader = reader
 
-    async def append(self, key: bytes, value: bytes, headers: Headers) -> int:
+    async def append(self, key: bytes, value: bytes | None, headers: Headers) -> int:
         """See `JournalLog`."""
         (written,) = await self._producer.send(self._tp.topic, [(self._tp.partition, key, value)], headers)
         return int(written.offset)
