@@ -260,8 +260,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
 
     async def _try_take_over(self, tp: TopicPartition) -> None:
         consumer = self._consumer
-        if consumer is None:
-            return
+        if consumer is None or tp not in consumer.assignment():
+            return  # another's by now: an epoch of ours in its journal would take it away from there
         decisions = TopicPartition(self._config.decisions_topic, tp.partition)
         journal = DecisionJournal(TopicLog(decisions, self._producer, self._reader))
         await journal.open()
