@@ -74,7 +74,11 @@ async def life(
 
 
 async def append(
-    connector: DurableConnector, payloads: Iterable[bytes], *, context: Context | None = None
+    connector: DurableConnector,
+    payloads: Iterable[bytes],
+    *,
+    context: Context | None = None,
+    signal: Signal = Signal.TRACES,
 ) -> list[tuple[Outcome, str]]:
     """Append each payload as a batch of one item; the answers, in the order of the payloads."""
     loop = asyncio.get_running_loop()
@@ -86,7 +90,7 @@ async def append(
             future.set_result((outcome, reason))
 
         answers.append(future)
-        connector.append(Batch(payload, Ack(done), count=1, context=context or Context()))
+        connector.append(Batch(payload, Ack(done), signal=signal, count=1, context=context or Context()))
     return list(await asyncio.wait_for(asyncio.gather(*answers), _PATIENCE))
 
 
