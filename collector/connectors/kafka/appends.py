@@ -70,6 +70,7 @@ class Appends:
         self._max_pending = config.producer.max_pending
         self._pending: list[tuple[Batch, bytes]] = []
         self._pending_bytes = 0
+        self._pending_since = 0.0
         self._flushing_bytes = 0
         self._flushes: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -86,6 +87,8 @@ class Appends:
         if waiting and waiting + len(payload) > self._max_pending:
             self._refuse(batch, "log_busy")
             return
+        if not self._pending:
+            self._pending_since = self._loop.time()
         self._pending.append((batch, payload))
         self._pending_bytes += max(1, len(payload))
         self._schedule()
@@ -115,8 +118,14 @@ class Appends:
             self._timer = None
         pending, self._pending = self._pending, []
         size, self._pending_bytes = self._pending_bytes, 0
+        reason = self._obstacle()
+        if reason is not None:
+            # It waited behind a write that failed: its senders have waited long enough to be told.
+            for batch, _ in pending:
+                self._refuse(batch, reason)
+            return
         self._flushing_bytes += size
-        task = self._loop.create_task(self._send(pending))
+        task = self._loop.create_task(self._send(pending, self._pending_since))
         self._flushes.add(task)
         task.add_done_callback(lambda task: self._flushed(task, size))
 
@@ -128,20 +137,22 @@ class Appends:
         else:
             self._schedule()
 
-    async def _send(self, pending: Sequence[tuple[Batch, bytes]]) -> None:
+    async def _send(self, pending: Sequence[tuple[Batch, bytes]], since: float) -> None:
         groups: dict[Group, list[tuple[Batch, bytes]]] = {}
         for batch, payload in pending:
             groups.setdefault((batch.signal, batch.context), []).append((batch, payload))
-        await asyncio.gather(*(self._send_group(*group, members) for group, members in groups.items()))
+        await asyncio.gather(*(self._send_group(*group, members, since) for group, members in groups.items()))
 
-    async def _send_group(self, signal: Signal, context: Context, members: list[tuple[Batch, bytes]]) -> None:
+    async def _send_group(
+        self, signal: Signal, context: Context, members: list[tuple[Batch, bytes]], since: float
+    ) -> None:
         started = monotonic()
         topic = self._topic(signal)
         reason = None
         try:
             records, members = self._split(signal, members)
             if records:
-                written = await self._producer.send(topic, records, headers(signal, context))
+                written = await self._producer.send(topic, records, headers(signal, context), since)
                 self._took(monotonic() - started)
                 self._written(topic, written)
         except NotSentError as error:

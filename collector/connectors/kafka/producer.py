@@ -112,18 +112,23 @@ class Producer:
         return self._obstacle if asyncio.get_running_loop().time() < self._retry_at else None
 
     async def send(
-        self, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None]], headers: Headers
+        self,
+        topic: str,
+        records: Sequence[tuple[int, bytes | None, bytes | None]],
+        headers: Headers,
+        since: float | None = None,
     ) -> list[RecordMetadata]:
         """Write `records` (partition, key, value), in order for each partition. Returns where they are.
 
-        Raises `NotSentError` when that isn't known within the deadline; some of them may be there then.
+        Raises `NotSentError` when that isn't known within the deadline, which begins at `since` (the event loop's time)
+        where they have waited for company; some of them may be there then.
         """
         producer = self._producer
         if producer is None:
             raise NotSentError(self._obstacle or AWAY)
         futures: list[asyncio.Future[RecordMetadata]] = []
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout_at((since or asyncio.get_running_loop().time()) + self._deadline_s):
                 for partition, key, value in records:
                     future = await producer.send(topic, value, key, partition, headers=headers)
                     futures.append(future)
@@ -203,6 +208,7 @@ class Producer:
                 if self._obstacle == AWAY:
                     self._log.warning("Kafka answers again")
                     self._obstacle = None
+                self._retry_at = 0.0  # whatever failed while it was away is tried again
                 await self._watched(producer)
             else:
                 if self._obstacle is None:
