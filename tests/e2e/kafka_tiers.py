@@ -186,17 +186,6 @@ class Tiers:
 
     # -- the end
 
-    def hurry(self) -> None:
-        """Nothing more will be sent: restart the samplers with a short wait. Every span is in the log by now."""
-        running = [self.members[name] for name in self.running()]
-        samplers = [each for each in running if SAMPLE in ",".join(each.arguments)]
-        for each in samplers:
-            each.terminate()
-        for each in samplers:
-            each.config["processors"]["tail_sampling"]["decision_wait"] = "500ms"
-            each.file.write_text(yaml.safe_dump(each.config))
-            each.start(wait=False)
-
     def finish(self) -> None:
         """Wait until all is settled, and end everything in an orderly way."""
         self.drained()

@@ -59,7 +59,6 @@ def kill_often(tmp_path, brokers, kills, rate, seed):
                 recoveries.append(tiers.recovery())
         recoveries.append(tiers.recovery())
         load.stop()
-        tiers.hurry()
         tiers.finish()
         report = load.report(tiers.kept_files())
     print(f"\n{kills} kills, slowest recovery {max(recoveries):.1f} s\n{load.told(report)}")
