@@ -1,0 +1,134 @@
+"""E-mail addresses (RFC 5321, 5322; UTF-8 by RFC 6531) as they are written in practice.
+
+No findings: hosts without a dot, literal addresses in brackets, `git@` and other scp-like remotes
+(`user@host.tld:path/...`), versions (`react@18.2.0`), retina image names (`logo@2x.png`) and systemd units.
+"""
+
+from libc.stdint cimport uint8_t
+
+from processors.pii_scrubber.detect.classes cimport (
+    ALNUM, DIGIT, LABEL, LETTER, LOCAL, UPPER, has, lower, matches, peek, pii_class,
+)
+
+cdef enum:
+    LONGEST_QUOTED = 64
+
+
+cdef inline Py_ssize_t local_start(
+    const uint8_t *text, Py_ssize_t size, Py_ssize_t floor, Py_ssize_t at
+) noexcept nogil:
+    """Where the local part that ends at `at` begins; `at` itself when there is none."""
+    cdef Py_ssize_t start = at, limit
+    if at > floor and text[at - 1] == c"\"":
+        limit = at - 2 - LONGEST_QUOTED
+        if limit < floor:
+            limit = floor
+        start = at - 2
+        while start >= limit and text[start] != c"\"" and text[start] != c"@" and text[start] >= 32:
+            start -= 1
+        return start if start >= limit and text[start] == c"\"" and start < at - 2 else at
+    while start > floor and pii_class[text[start - 1]] & LOCAL:
+        start -= 1
+    # a name begins with a letter, a digit or an underscore, and an escape is no part of it
+    while start < at and not (pii_class[text[start]] & ALNUM or text[start] == c"_" or text[start] >= 128):
+        if text[start] == c"%" and has(text, at, start + 1, ALNUM) and has(text, at, start + 2, ALNUM):
+            start += 2
+        start += 1
+    if start and text[start - 1] == c"\\" and at - start > 1 and text[start] in b"nrt":
+        start += 1
+    return start
+
+
+cdef inline bint is_file_or_unit(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    """Whether the last label, [at, end), is a file's extension or a systemd unit's type that is no domain."""
+    cdef Py_ssize_t length = end - at
+    if length == 2:
+        return matches(text, size, at, b"js", 2) or matches(text, size, at, b"gz", 2)
+    if length == 3:
+        return (
+            matches(text, size, at, b"png", 3) or matches(text, size, at, b"jpg", 3)
+            or matches(text, size, at, b"gif", 3)
+            or matches(text, size, at, b"svg", 3) or matches(text, size, at, b"css", 3)
+            or matches(text, size, at, b"txt", 3) or matches(text, size, at, b"log", 3)
+            or matches(text, size, at, b"yml", 3) or matches(text, size, at, b"tgz", 3)
+            or matches(text, size, at, b"pdf", 3) or matches(text, size, at, b"jar", 3)
+        )
+    if length == 4:
+        return (
+            matches(text, size, at, b"jpeg", 4) or matches(text, size, at, b"webp", 4)
+            or matches(text, size, at, b"json", 4) or matches(text, size, at, b"yaml", 4)
+            or matches(text, size, at, b"html", 4)
+        )
+    if length == 5:
+        return matches(text, size, at, b"timer", 5) or matches(text, size, at, b"mount", 5)
+    if length == 6:
+        return (
+            matches(text, size, at, b"socket", 6) or matches(text, size, at, b"target", 6)
+            or matches(text, size, at, b"device", 6)
+        )
+    return length == 7 and matches(text, size, at, b"service", 7)
+
+
+cdef inline Py_ssize_t domain_end(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
+    """The end of the host name with at least one dot that begins at `at`, or -1."""
+    cdef Py_ssize_t end = at, label = at, last = at, i
+    cdef int labels = 0
+    if not has(text, size, at, LABEL) or text[at] == c"-":
+        return -1
+    while True:
+        while end < size and pii_class[text[end]] & LABEL:
+            end += 1
+        if end == label:
+            break
+        last = label
+        labels += 1
+        if end < size and text[end] == c"." and has(text, size, end + 1, LABEL):
+            end += 1
+            label = end
+        else:
+            break
+    while end > last and text[end - 1] == c"-":
+        end -= 1
+    if labels < 2 or end - last < 2 or pii_class[text[last]] & DIGIT:
+        return -1
+    for i in range(last, end):
+        if pii_class[text[i]] & DIGIT and not matches(text, size, last, b"xn--", 4):
+            return -1
+    # a version: the first label is a number and a number follows
+    i = at
+    while i < end and pii_class[text[i]] & DIGIT:
+        i += 1
+    if i > at and text[i] == c"." and has(text, size, i + 1, DIGIT):
+        return -1
+    return -1 if is_file_or_unit(text, size, last, end) else end
+
+
+cdef inline bint is_remote(
+    const uint8_t *text, Py_ssize_t size, Py_ssize_t start, Py_ssize_t at, Py_ssize_t end
+) noexcept nogil:
+    """Whether it is a place to fetch from, not a person: `git@...`, `user@host.tld:path/to`."""
+    cdef Py_ssize_t limit
+    if at - start == 3 and matches(text, size, start, b"git", 3):
+        return True
+    if peek(text, size, end) != c":" or not has(text, size, end + 1, LETTER):
+        return False
+    limit = min(size, end + 64)
+    while end < limit and text[end] > 32 and text[end] != c"\"":
+        if text[end] == c"/":
+            return True
+        end += 1
+    return False
+
+
+cdef inline Py_ssize_t email_around(
+    const uint8_t *text, Py_ssize_t size, Py_ssize_t floor, Py_ssize_t at, int length, Py_ssize_t *start
+) noexcept nogil:
+    """The end of the address whose `@` (or `%40`, `length` bytes) is at `at`, or -1; nothing before `floor` counts."""
+    cdef Py_ssize_t end
+    start[0] = local_start(text, size, floor, at)
+    if start[0] == at or (text[at - 1] == c"." and text[start[0]] != c"\""):
+        return -1
+    end = domain_end(text, size, at + length)
+    if end < 0 or is_remote(text, size, start[0], at, end):
+        return -1
+    return end
