@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from collector.component.connector import Chunk, Partition, Record
@@ -80,7 +81,7 @@ class KafkaPartition(Partition):
         self._hungry = fed
         self._unread: deque[ConsumerRecord[bytes, bytes]] = deque()
         self._unread_bytes = 0
-        self._fresh = start
+        self._fresh = self._readable = start
         self._again: deque[Record] = deque()
         self._again_at = self._again_next = -1
         self._grown = asyncio.Event()
@@ -174,11 +175,18 @@ class KafkaPartition(Partition):
     async def read(self, position: int, max_bytes: int) -> Chunk:
         """See `Partition`."""
         self._check_open()
-        if position < self._fresh:
-            recent = self._recent.read(position, max_bytes)
-            return recent or await self._read_again(position, max_bytes)
-        async with self._reading:
-            return await self._read_fresh(position, max_bytes)
+        if position >= self._fresh:
+            async with self._reading:
+                if position >= self._fresh:
+                    return await self._read_fresh(position, max_bytes)
+        if position >= self._readable:  # the head found nothing behind it that can be read
+            self._readable = self._fresh
+            return Chunk([], self._fresh)
+        recent = self._recent.read(position, max_bytes)
+        if recent is not None:
+            self._again.clear()
+            return recent
+        return await self._read_again(position, max_bytes)
 
     async def _read_fresh(self, position: int, max_bytes: int) -> Chunk:
         try:
@@ -197,7 +205,8 @@ class KafkaPartition(Partition):
             else:
                 time_ns = self._time.record(raw.timestamp)
                 record = Record(raw.offset, time_ns, raw.value or b"", count, self._signal, context)
-                self._recent.add(self._fresh, record)
+                self._recent.add(self._readable, record)
+                self._readable = record.position + 1
                 records.append(record)
                 max_bytes -= len(record.payload)
             self._check_open()
@@ -213,41 +222,36 @@ class KafkaPartition(Partition):
         if position != self._again_at or not self._again:
             await self._fetch_again(position)
         records: list[Record] = []
-        stop = self._recent.first(self._fresh)
         while self._again and (not records or len(self._again[0].payload) <= max_bytes):
-            if self._again[0].position >= stop:
-                self._again.clear()
-                break
             records.append(self._again.popleft())
             max_bytes -= len(records[-1].payload)
-        if self._again:
-            self._again_at = records[-1].position + 1
-        else:
-            self._again_at = min(self._again_next, max(stop, position + 1))
+        self._again_at = records[-1].position + 1 if self._again else self._again_next
         return Chunk(records, self._again_at)
 
     async def _fetch_again(self, position: int) -> None:
-        self._again.clear()
+        records: deque[Record] = deque()
         try:
             found = await self._reader.read(self.tp, position)
         except OutOfRangeError:
             first, _ = await self._reader.bounds(self.tp)
-            following = min(max(first, position + 1), self._fresh)
+            held = self._recent.first(self._fresh)  # in memory, whatever the topic holds
+            following = min(max(first, position + 1), held if held > position else self._fresh)
             self._lose(position, following, "retention")
-            self._again_next = following
-            return
         except UnreadableBatchError:
-            self._lose(position, position + 1, "damaged")
-            self._again_next = position + 1
-            return
-        for raw in found:
-            try:
-                context, count = admit(raw, self._signal)
-            except UnreadableError:
-                continue  # the head put it in quarantine
-            time_ns = self._time.again(raw.timestamp)
-            self._again.append(Record(raw.offset, time_ns, raw.value or b"", count, self._signal, context))
-        self._again_next = found[-1].offset + 1
+            following = position + 1
+            self._lose(position, following, "damaged")
+        else:
+            following = min(found[-1].offset + 1, self._fresh)
+            for raw in found:
+                if raw.offset >= following:
+                    break  # the head comes first, and gives it its time
+                with suppress(UnreadableError):  # the head put it in quarantine
+                    context, count = admit(raw, self._signal)
+                    time_ns = self._time.again(raw.timestamp)
+                    records.append(Record(raw.offset, time_ns, raw.value or b"", count, self._signal, context))
+        self._check_open()
+        # Not before: the other reader may have fetched meanwhile, from elsewhere.
+        self._again, self._again_next = records, following
 
     async def commit(self, position: int) -> None:
         """See `Partition`."""
