@@ -90,6 +90,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         self._hungry = asyncio.Event()
         self._assignments = 0
         self._obstacle: str | None = "the consumer group is being joined"
+        self._denied_until: float | None = None  # the brokers say that something is forbidden, never that it isn't
         self.partitions: dict[TopicPartition, KafkaPartition] = {}
 
     def start(self) -> None:
@@ -149,6 +150,9 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         except Exception as error:  # noqa: BLE001 - a decompressor may raise anything on a damaged or hostile batch
             await self._trouble(consumer, wanted, error)
             return
+        if self._denied_until is not None and asyncio.get_running_loop().time() > self._denied_until:
+            self._denied_until = self._obstacle = None
+            self._log.warning("the topic can be read again")
         for tp, records in found.items():
             partition = self.partitions.get(tp)
             if partition is not None:
@@ -161,8 +165,9 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             await self._reposition(consumer, error)
         elif isinstance(error, IllegalStateError):
             await asyncio.sleep(QUIET_S)  # a rebalance took one of them
-        elif isinstance(error, TopicAuthorizationFailedError | GroupAuthorizationFailedError):
+        elif isinstance(error, TopicAuthorizationFailedError):
             self._tell(_sentence(error))
+            self._denied_until = asyncio.get_running_loop().time() + 2 * RETRY_S
             await asyncio.sleep(RETRY_S)
         elif not is_damage(error):
             raise error
