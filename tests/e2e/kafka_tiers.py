@@ -224,6 +224,11 @@ class Load:
         """Spans so far."""
         return sum(each.runner.tally.sent for each in self.sendings)
 
+    @property
+    def acked(self) -> int:
+        """Spans of them that are acknowledged."""
+        return sum(each.runner.tally.acked for each in self.sendings)
+
     def stop(self) -> None:
         """Send nothing new, and wait until everything is answered."""
         for each in self.sendings:
