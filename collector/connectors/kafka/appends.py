@@ -37,6 +37,7 @@ _SPLITTERS = {
 }
 
 Group = tuple[Signal, "Context"]
+Record = tuple[int, None, bytes]
 
 
 class Appends:
@@ -75,6 +76,7 @@ class Appends:
         self._flushes: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._told_of_size = False
 
     def append(self, batch: Batch) -> None:
         """Take one batch, or answer RETRY."""
@@ -149,8 +151,10 @@ class Appends:
         started = monotonic()
         topic = self._topic(signal)
         reason = None
+        oversize: set[Batch] = set()
         try:
             records, members = self._split(signal, members)
+            records, oversize = self._fitting(signal, records, members)
             if records:
                 written = await self._producer.send(topic, records, headers(signal, context), since)
                 self._took(monotonic() - started)
@@ -163,14 +167,37 @@ class Appends:
             self._log.error("the writer to Kafka failed unexpectedly")
             reason = "kafka_error"
         for batch, _ in members:
-            if reason is None:
-                batch.ack.resolve(Outcome.DELIVERED)
-            else:
+            if reason is not None:
                 self._refuse(batch, reason)
+            elif batch in oversize:
+                self._on_refused("too_large")
+                batch.ack.resolve(Outcome.REJECTED, "too_large")
+            else:
+                batch.ack.resolve(Outcome.DELIVERED)
+
+    def _fitting(
+        self, signal: Signal, records: list[Record], members: Sequence[tuple[Batch, bytes]]
+    ) -> tuple[list[Record], set[Batch]]:
+        """The records that a topic takes, and the batches with a span, metric or log record too large for any.
+
+        Coming again wouldn't get such a one in, so its sender is refused for good; what came with it is written.
+        """
+        fitting = [record for record in records if len(record[2]) <= self._record_bytes]
+        if len(fitting) == len(records):
+            return records, set()
+        if not self._told_of_size:
+            self._told_of_size = True
+            self._log.error("something larger than producer.max_message_bytes came; all such is refused for good")
+        oversize = set()
+        for batch, payload in members:
+            own, _ = self._split(signal, [(batch, payload)])
+            if any(len(record[2]) > self._record_bytes for record in own):
+                oversize.add(batch)
+        return fitting, oversize
 
     def _split(
         self, signal: Signal, members: list[tuple[Batch, bytes]]
-    ) -> tuple[list[tuple[int, None, bytes]], list[tuple[Batch, bytes]]]:
+    ) -> tuple[list[Record], list[tuple[Batch, bytes]]]:
         """Records of `members`, and those of them that are in; one that can't be read harms no other."""
         split = _SPLITTERS[signal]
         try:
