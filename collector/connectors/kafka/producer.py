@@ -164,7 +164,7 @@ class Producer:
             try:
                 await self._connect()
                 await self._watch()
-            except (KafkaError, TimeoutError, OSError, StorageError) as error:
+            except Exception as error:  # noqa: BLE001 - what answers may be no Kafka, and aiokafka make anything of it
                 self._obstacle = _reason(error, AWAY)
                 # aiokafka hides why it can't connect behind "unable to bootstrap".
                 why = str(error) if isinstance(error, StorageError) else await self._explain()
