@@ -85,7 +85,7 @@ class ProducerOptions(Options):
     max_message_bytes: Size = option(
         1_000_000, about="Bytes of one record's payload; larger requests are split.", ge=1 << 10, le=512 << 20
     )
-    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = option("none", about="How records are compressed.")
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = option("zstd", about="How records are compressed.")
     linger: Duration = option(25 * _MS, about="Longest time that a record waits for others.", le=seconds(1))
     max_pending: Size = option(
         64 << 20, about="Bytes that wait for the brokers; beyond, senders are told to wait.", ge=1 << 20
