@@ -103,6 +103,19 @@ _TABLE = (
         ("processor", "decision"),
     ),
     Metric("butterfly_sampling_duplicate_spans_total", "counter", "Byte-identical copies dropped.", ("processor",)),
+    # -- pii scrubber
+    Metric(
+        "butterfly_pii_findings_total",
+        "counter",
+        "Values changed, by the key rule or the kind of finding that did it.",
+        ("processor", "rule"),
+    ),
+    Metric(
+        "butterfly_pii_failed_closed_total",
+        "counter",
+        "Values redacted, attributes or batches removed, because they could not be scrubbed.",
+        ("processor", "reason"),
+    ),
     # -- durable connectors
     Metric("butterfly_log_end", "gauge", "Position after the newest record.", ("connector", "partition")),
     Metric("butterfly_log_head", "gauge", "Position up to which records were observed.", ("connector", "partition")),

@@ -1,0 +1,86 @@
+"""Values that need more than the walk knows: addresses of every form, numbers, tracestates."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PORT = re.compile(r"(?::\d{1,5})?")
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::\d{1,5})?")
+_OT = re.compile(rb"ot=(?:(?:th|rv):[0-9a-f]{1,14};?){1,2}")
+"""What consistent sampling writes: a threshold and 14 hex digits of randomness, which could pass for a number."""
+_DOUBLE = 0x21
+_BOOL = 0x10
+_MOST_ADDRESSES = 64
+
+
+def mask_address(text: str) -> str | None:
+    """An IP address cut to its network (/16, or /48 of IPv6), without its port, prefix length and zone; else None."""
+    text = text.strip()
+    bracketed = _BRACKETED.fullmatch(text)
+    if bracketed:
+        text = bracketed[1]
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+        if not port.isdecimal():
+            return None
+    try:
+        address = ipaddress.ip_address(text.partition("/")[0].partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        if mapped is not None:
+            return f"::ffff:{_network(mapped, 16)}"
+        return _network(address, 48)
+    return _network(address, 16)
+
+
+def mask_addresses(value: bytes) -> bytes | None:
+    """One address, or several with commas between them as in `X-Forwarded-For`, each masked; None where one is not an
+    address. Not more than 64."""
+    try:
+        parts = value.decode().split(",", _MOST_ADDRESSES)
+    except UnicodeDecodeError:
+        return None
+    if len(parts) > _MOST_ADDRESSES:
+        return None
+    masked = [mask_address(part) for part in parts]
+    return None if None in masked else ", ".join(filter(None, masked)).encode()
+
+
+def number_text(field: bytes) -> bytes:
+    """The text of a number that is a field of an `AnyValue`: `bool_value`, `int_value` or `double_value`."""
+    start = next(at for at, byte in enumerate(field) if byte < 0x80) + 1
+    tag, body = _varint(field[:start]), field[start:]
+    if tag == _DOUBLE:
+        (number,) = struct.unpack("<d", body)
+        return repr(number).encode()
+    value = _varint(body) & (1 << 64) - 1
+    if tag == _BOOL:
+        return b"true" if value else b"false"
+    return b"%d" % (value - (1 << 64) if value >> 63 else value)
+
+
+def scrub_state(state: bytes, look: Callable[[bytes], bytes | None]) -> bytes | None:
+    """A W3C tracestate with each member looked at but a well-formed `ot`, which the sampler needs; None when nothing is
+    found."""
+    members = state.split(b",")
+    found = [None if _OT.fullmatch(member.strip()) else look(member) for member in members]
+    if not any(new is not None for new in found):
+        return None
+    return b",".join(member if new is None else new for member, new in zip(members, found, strict=True))
+
+
+def _varint(body: bytes) -> int:
+    return sum((byte & 0x7F) << 7 * at for at, byte in enumerate(body))
+
+
+def _network(address: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int) -> str:
+    kept = int(address) >> address.max_prefixlen - bits << address.max_prefixlen - bits
+    return str(type(address)(kept))
