@@ -88,6 +88,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         self._taking: dict[TopicPartition, asyncio.Task[None]] = {}
         self._giving: set[asyncio.Task[None]] = set()
         self._hungry = asyncio.Event()
+        self._gone: dict[TopicPartition, int] = {}
         self._assignments = 0
         self._obstacle: str | None = "the consumer group is being joined"
         self._denied_until: float | None = None  # the brokers say that something is forbidden, never that it isn't
@@ -119,7 +120,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
                 await self._join()
                 while True:
                     await self._poll()
-            except (KafkaError, TimeoutError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - what answers may be no Kafka, and aiokafka make anything of it
                 self._tell(_sentence(error))
             await self._leave()
             await asyncio.sleep(RETRY_S)
@@ -302,9 +303,12 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         first, end = await self._reader.bounds(tp)
         if committed is None:
             start = first if self._config.initial_offset == "earliest" else end
+            await self.commit(tp, start)  # so that a successor goes on from here, and not from what is then the end
         elif committed < first:
-            self.lost_records(tp, committed, first, "retention")
-            start = first
+            told = max(committed, self._gone.get(tp, 0))  # at an earlier try
+            if told < first:
+                self.lost_records(tp, told, first, "retention")
+            self._gone[tp] = start = first
         elif committed > end:
             self._log.error(
                 "partition %s/%d: the topic ends at %d, before the committed offset %d: it was made anew, or has lost "
@@ -318,7 +322,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             start = first
         else:
             start = committed
-        return start, end, await self._newest_stamp(tp, first, end)
+        return start, end, await self._newest_stamp(tp, first, end) if start == end else 0
 
     async def _newest_stamp(self, tp: TopicPartition, first: int, end: int) -> int:
         if end == first:
