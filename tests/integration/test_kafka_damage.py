@@ -1,6 +1,8 @@
 """Bytes that flipped on a broker's disk cost the records of that batch, and no others."""
 
 import asyncio
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,16 @@ from tests.integration.kafka_lives import Follower, Topics, until
 from tests.servers.kafka_cluster import KafkaCluster
 
 GOOD = payloads(0, 40)
+PLANT = """
+import asyncio, sys
+from aiokafka import AIOKafkaProducer
+async def main():
+    async with AIOKafkaProducer(
+        bootstrap_servers=sys.argv[1], compression_type="zstd", max_request_size=1 << 30, request_timeout_ms=60000
+    ) as producer:
+        await producer.send_and_wait(sys.argv[2], bytes(512 << 20), partition=0)
+asyncio.run(main())
+"""
 BATCH = payloads(100, 5)
 
 
@@ -62,6 +74,35 @@ async def test_exactly_the_damaged_batches_are_lost_to_head_and_tail(cluster, tm
         for partition in follower.partitions.values():
             await partition.commit(partition.end)
     assert [await topics.committed(number) for number in range(3)] == [25, 10, 10]
+
+
+async def test_a_batch_that_inflates_to_half_a_gigabyte_costs_itself_and_little_memory(kafka):
+    """The broker lets it in: what counts there is its compressed size."""
+    topics = await Topics(kafka.bootstrap, recent_bytes=0).create()
+    await topics.put(*GOOD[:3])
+    planter = await asyncio.create_subprocess_exec(sys.executable, "-c", PLANT, topics.bootstrap[0], topics.data)
+    assert await planter.wait() == 0
+    await topics.put(*GOOD[3:6], compression_type="zstd")
+    follower = Follower(commits=False)
+    _forget_peak()
+    before = _peak()
+    async with topics.life(follower):
+        await follower.has(6)
+        assert follower.payloads == GOOD[:6]
+        (partition,) = follower.partitions.values()
+        assert [record.payload for record in await _again(partition)] == GOOD[:6]
+    assert _peak() - before < 64 << 20
+    assert topics.counted("lost_records", reason="damaged") == topics.counted("lost_records") == 1
+
+
+def _forget_peak():
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak():
+    """The most memory that this process had, in bytes."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) << 10
 
 
 def _read(partition):

@@ -126,7 +126,7 @@ async def test_one_span_larger_than_a_record_is_refused_for_good_and_harms_no_ot
         assert await append(connector, GOOD[2:4]) == [(Outcome.DELIVERED, "")] * 2
         assert connector.ready() is None
         await until(lambda: len(_names(follower.payloads)) == 6)
-    expected = _names(GOOD[:4]) + ["a" * 10, "c" * 20]
+    expected = [*_names(GOOD[:4]), "a" * 10, "c" * 20]
     assert _names(follower.payloads) == sorted(expected)
     assert topics.counted("refused", reason="too_large") == topics.counted("refused") == 2
 

@@ -4,7 +4,6 @@ import asyncio
 import collections
 import json
 import logging
-import subprocess
 import time
 from pathlib import Path
 
@@ -36,6 +35,8 @@ def _spans(payloads):
         for resource in ExportTraceServiceRequest.FromString(payload).resource_spans:
             for scope in resource.scope_spans:
                 for span in scope.spans:
+                    if not span.status.ByteSize():
+                        span.ClearField("status")  # the Collector writes an empty one
                     whole = (resource.resource, resource.schema_url, scope.scope, scope.schema_url, span)
                     found[tuple(each if isinstance(each, str) else each.SerializeToString() for each in whole)] += 1
     return found
@@ -176,9 +177,8 @@ async def test_the_collectors_kafka_exporter_writes_for_us(topics, tmp_path):
     path.write_text(json.dumps(config))
     sent = _rich(10)
     log = tmp_path / "collector.log"
-    process = await asyncio.create_subprocess_exec(
-        str(COLLECTOR), "--config", str(path), stdout=log.open("wb"), stderr=subprocess.STDOUT
-    )
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(str(COLLECTOR), "--config", str(path), stdout=file, stderr=file)
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             await asyncio.wait_for(channel.channel_ready(), 20)

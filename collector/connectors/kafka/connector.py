@@ -11,11 +11,12 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 
 from collector.ack import Outcome
 from collector.component.connector import DurableConnector
+from collector.connectors.kafka import inflating
 from collector.connectors.kafka.appends import Appends
 from collector.connectors.kafka.connection import connection
 from collector.connectors.kafka.group import Group
 from collector.connectors.kafka.obstacle import obstacle, silence
-from collector.connectors.kafka.options import KafkaOptions, milliseconds, problems, warnings
+from collector.connectors.kafka.options import BATCH_OVERHEAD, KafkaOptions, milliseconds, problems, warnings
 from collector.connectors.kafka.producer import Producer
 from collector.connectors.kafka.quarantine import Quarantine
 from collector.connectors.kafka.reader import LogReader
@@ -91,6 +92,7 @@ class KafkaConnector(DurableConnector):
         """
         silence()
         config, log = self.config, self.context.log
+        inflating.bound(config.producer.max_message_bytes + BATCH_OVERHEAD)
         common = await asyncio.to_thread(connection, config)
         self._watch = TopicWatch(config, self.context.signals, log)
         self._producer = Producer(
