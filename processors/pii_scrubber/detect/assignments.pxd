@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcmp
 
 from processors.pii_scrubber.detect.classes cimport (
-    ALNUM, BASE64, DIGIT, LETTER, LOWER, TOKEN, UPPER, has, lower, matches, peek, pii_class, run,
+    ALNUM, BASE64, DIGIT, LOWER, TOKEN, escape, has, lower, matches, peek, pii_class, run, skip_blanks,
 )
 
 cdef extern from *:
@@ -46,9 +46,14 @@ cdef inline int keyword_before(const uint8_t *text, Py_ssize_t at) noexcept nogi
     cdef int length = 0, which = 0, i
     cdef Py_ssize_t start, limit = at - 3
     cdef uint8_t byte
-    while at > 0 and at > limit and (text[at - 1] == c"\"" or text[at - 1] == c"'" or text[at - 1] == c" "
-                                     or text[at - 1] == c"\\"):
-        at -= 1
+    while at > 0 and at > limit:
+        byte = text[at - 1]
+        if byte == c"\"" or byte == c"'" or byte == c" " or byte == c"+" or byte == c"\\":
+            at -= 1
+        elif escape(text, at, at - 3) in (c"\"", c"'", c" "):
+            at -= 3
+        else:
+            break
     if at == 0:
         return -1
     # the last letters of all keywords
@@ -63,6 +68,8 @@ cdef inline int keyword_before(const uint8_t *text, Py_ssize_t at) noexcept nogi
         if byte != c"_" and byte != c"-":
             name[LONGEST_NAME - 1 - length] = lower(byte)
             length += 1
+    if start > 0 and text[start - 1] == c"%" and length >= 2 and length < LONGEST_NAME:
+        length -= 2    # of an escape
     while pii_keywords[which].length:
         i = pii_keywords[which].length
         if i == length or (i < length and not pii_keywords[which].whole):
@@ -118,33 +125,46 @@ cdef inline bint ends_value(uint8_t byte, bint quoted, bint line) noexcept nogil
     return not line and (byte == c"&" or byte == c"," or byte == c";" or byte == c")" or byte == c"]" or byte == c"}")
 
 
+cdef inline bint ends_encoded(int plain, bint quoted) noexcept nogil:
+    """The same for a byte of a text that is percent-encoded itself, its `=` or its quotes included."""
+    if plain == c"\"" or plain == c"'":
+        return True
+    return not quoted and (plain == c"&" or plain == c";" or plain == c" " or plain == c"}" or plain == c",")
+
+
 cdef inline Py_ssize_t assigned_at(
     const uint8_t *text, Py_ssize_t size, Py_ssize_t at, int length, Py_ssize_t *start
 ) noexcept nogil:
     """The end of the secret that is assigned by the `=`, `:` or `%3D` (`length` bytes) at `at`, or -1."""
     cdef int which = keyword_before(text, at)
-    cdef bint quoted = False, spoken = False, numeric = True
+    cdef bint quoted = False, spoken = False, numeric = True, encoded = length == 3
     cdef Py_ssize_t here = at + length, end
     if which < 0 or (text[at] == c":" and (peek(text, size, here) == c":" or which == PASS)):
         return -1
     if peek(text, size, here) == c"=" or peek(text, size, here) == c">":
         here += 1
-    while here < size and here < at + 5 and text[here] == c" ":
-        here += 1
-        spoken = True
+    # behind an = a + is base64, but where there was one before it, too
+    end = here
+    if peek(text, size, here) != c"+" or text[at] == c":" or peek(text, size, at - 1) == c"+":
+        end = skip_blanks(text, size, here, 4)
+    spoken = end > here
+    here = end
     if here < size and text[here] == c"\\":
         here += 1
     if here < size and (text[here] == c"\"" or text[here] == c"'"):
         quoted = True
         here += 1
+    elif escape(text, size, here) in (c"\"", c"'"):
+        quoted = True
+        encoded = True
+        here += 3
     spoken = spoken and not quoted and text[at] == c":"
     if which == AUTHORIZATION:
         # a scheme, then the credentials
         end = run(text, size, here, TOKEN)
-        if end > here and peek(text, size, end) == c" ":
-            here = end
-            while here < size and here < end + 4 and text[here] == c" ":
-                here += 1
+        if end > here and skip_blanks(text, size, end, 4) > end:
+            encoded = encoded or text[end] != c" "
+            here = skip_blanks(text, size, end, 4)
     # decided before anything is read: what is refused after a long way would be read again
     if here >= size or not opens_value(text, size, here) or (which == WORKING_DIRECTORY and text[here] == c"/"):
         return -1
@@ -154,7 +174,9 @@ cdef inline Py_ssize_t assigned_at(
             end += 1
         start[0] = here
         return end if end - here >= SHORTEST_SIGNATURE else -1
-    while end < size and not ends_value(text[end], quoted, which == AUTHORIZATION):
+    while end < size and not ends_value(text[end], quoted, which == AUTHORIZATION and not encoded):
+        if encoded and text[end] == c"%" and ends_encoded(escape(text, size, end), quoted):
+            break
         numeric = numeric and (pii_class[text[end]] & DIGIT) != 0
         end += 1
     if end - here > 1:
@@ -177,17 +199,17 @@ cdef inline Py_ssize_t bearer_at(
 ) noexcept nogil:
     """The end of the token after the `Bearer` at `at` (RFC 6750, section 2.1), or -1."""
     cdef Py_ssize_t here = at + 6, end
-    cdef bint odd = False
+    cdef bint odd = False, plus
     if not matches(text, size, at, b"bearer", 6) or here >= size:
         return -1
-    if text[here] == c"%" or text[here] == c"+":
-        here += 3 if text[here] == c"%" else 1
-    else:
-        if text[here] != c" ":
-            return -1
-        here += 1
-    end = here
+    end = skip_blanks(text, size, here, 1)
+    if end == here:
+        return -1
+    plus = text[here] == c"+"
+    here = end
     while end < size and (pii_class[text[end]] & (TOKEN | BASE64) or text[end] == c"." or text[end] == c"~"):
+        if plus and text[end] == c"+":
+            break    # a blank, too
         if not pii_class[text[end]] & LOWER and text[end] != c"-" and text[end] != c"_" and text[end] != c".":
             odd = True
         end += 1
@@ -200,17 +222,17 @@ cdef inline Py_ssize_t bearer_at(
 
 
 cdef inline Py_ssize_t url_password_before(
-    const uint8_t *text, Py_ssize_t size, Py_ssize_t floor, Py_ssize_t at
+    const uint8_t *text, Py_ssize_t size, Py_ssize_t floor, Py_ssize_t at, int length
 ) noexcept nogil:
-    """Where the password begins that ends at the `@` of `scheme://user:password@host`, or -1."""
+    """Where the password begins that ends at the `@` (or `%40`, `length` bytes) of `scheme://user:password@host`, or -1."""
     cdef Py_ssize_t here = at, colon = -1
     cdef uint8_t byte
-    if not has(text, size, at + 1, ALNUM) and peek(text, size, at + 1) != c"[":
+    if not has(text, size, at + length, ALNUM) and peek(text, size, at + length) != c"[":
         return -1
     while here > floor:
         byte = text[here - 1]
         if byte == c"/":
-            if colon > here and here >= 3 and text[here - 2] == c"/" and text[here - 3] == c":":
+            if colon >= here and here >= 3 and text[here - 2] == c"/" and text[here - 3] == c":":
                 return colon + 1 if at - colon > 1 else -1
             return -1
         if byte <= 32 or byte == c"@" or byte == c"\"" or byte == c"'" or byte == c"<" or byte == c">":

@@ -26,9 +26,8 @@ cdef inline bint is_issued(const uint8_t *digit, int count) noexcept nogil:
     """Whether some card scheme issues numbers of this many digits with this prefix."""
     cdef int two = digit[0] * 10 + digit[1]
     cdef int four = two * 100 + digit[2] * 10 + digit[3]
-    cdef bint long_enough = count == 16 or count == 18 or count == 19
     if digit[0] == 4:                                       # Visa, and Elo's 4xxx
-        return long_enough or count == 13
+        return count == 16 or count == 13 or count == 19
     if 51 <= two <= 55 or 2221 <= four <= 2720:             # Mastercard
         return count == 16
     if two == 34 or two == 37:                              # American Express
@@ -41,9 +40,13 @@ cdef inline bint is_issued(const uint8_t *digit, int count) noexcept nogil:
         return 16 <= count <= 19
     if four == 5018 or four == 5020 or four == 5038 or four == 5893 or four == 6304 or 6759 <= four <= 6763:  # Maestro
         return 13 <= count <= 19
-    if two == 50 or 56 <= two <= 58 or 60 <= two <= 65 or two == 67 or two == 81 or two == 82:
-        # Discover, UnionPay, RuPay, Verve, Elo, Hipercard, Dankort, Maestro, InterPayment, Troy
+    if two == 62:                                           # UnionPay
         return 16 <= count <= 19
+    if two == 50 or two == 60 or two == 64 or two == 65:    # Discover, Verve, Elo, RuPay, Dankort, Troy
+        return count == 16 or count == 18 or count == 19
+    if 56 <= two <= 58 or two == 61 or two == 63 or two == 67 or two == 81 or two == 82:
+        # Maestro, InterPayment, Hipercard, Elo, RuPay
+        return count == 16
     return (four == 9792 or four == 8600 or four == 9860) and count == 16  # Troy, Uzcard, Humo
 
 

@@ -82,6 +82,30 @@ cdef inline bint starts_word(const uint8_t *text, Py_ssize_t at, int classes) no
     return at >= 3 and text[at - 3] == c"%" and pii_class[text[at - 2]] & HEX and pii_class[before] & HEX
 
 
+cdef inline int escape(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
+    """The byte that a percent-encoded one at `at` stands for (RFC 3986, section 2.1), or -1."""
+    if size - at < 3 or at < 0 or text[at] != c"%" or not (pii_class[text[at + 1]] & pii_class[text[at + 2]] & HEX):
+        return -1
+    return nibble(text[at + 1]) << 4 | nibble(text[at + 2])
+
+
+cdef inline int nibble(uint8_t byte) noexcept nogil:
+    return (byte & 15) + (9 if byte > 57 else 0)
+
+
+cdef inline Py_ssize_t skip_blanks(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, int most) noexcept nogil:
+    """Where at most so many blanks end: spaces, and what URLs make of them."""
+    while most > 0 and at < size:
+        if text[at] == c" " or text[at] == c"+":
+            at += 1
+        elif escape(text, size, at) == c" ":
+            at += 3
+        else:
+            break
+        most -= 1
+    return at
+
+
 cdef inline uint8_t lower(uint8_t byte) noexcept nogil:
     return byte + 32 if 65 <= byte <= 90 else byte
 

@@ -11,7 +11,7 @@ from processors.pii_scrubber.detect.addresses cimport ipv4_at, ipv6_at, mask_ipv
 from processors.pii_scrubber.detect.assignments cimport assigned_at, bearer_at, url_password_before
 from processors.pii_scrubber.detect.cards cimport card_at
 from processors.pii_scrubber.detect.classes cimport (
-    ALNUM, DIGIT, HEX, LETTER, TOKEN, fill_classes, has, peek, pii_class, run, starts_word,
+    ALNUM, DIGIT, HEX, LETTER, TOKEN, escape, fill_classes, has, peek, pii_class, run, starts_word,
 )
 from processors.pii_scrubber.detect.emails cimport email_around
 from processors.pii_scrubber.detect.iban cimport fill_iban_lengths, iban_at
@@ -120,8 +120,10 @@ cdef bint colon_around(
 ) noexcept nogil:
     """The IPv6 address whose first colon is at `at`; or whose first group stands behind it."""
     cdef Py_ssize_t start = at, end
-    while start > floor and at - start < 5 and pii_class[text[start - 1]] & HEX:
+    while start > floor and at - start < 7 and pii_class[text[start - 1]] & HEX:
         start -= 1
+    if start > floor and text[start - 1] == c"%" and at - start >= 2:
+        start += 2    # an escape, not a group
     if start > floor and text[start - 1] == c":":
         return False    # not the first
     if start < at or peek(text, size, at + 1) == c":":
@@ -175,10 +177,10 @@ cdef bint named(
 ) noexcept nogil:
     """The secret in [start, end), by its own kind where it has one and nothing is left beside it."""
     cdef Py_ssize_t seen = 0
-    if end - start >= 20 and text[start] != c"B" and text[start] != c"b" and token_at(
+    if (end - start >= 20 or text[start] == c"-") and text[start] != c"B" and text[start] != c"b" and token_at(
         wanted, text, size, start, floor, found, &seen
     ):
-        if found.end >= end:
+        if found.end >= end or text[found.end] == c"#":
             return True
     return keep(found, start, end, floor, SECRET)
 
@@ -210,9 +212,9 @@ cdef class ValueDetectors:
         if self.wanted & (1 << IBAN | 1 << IPV4 | 1 << CARD | 1 << PHONE):
             for byte in range(48, 58):
                 self.first[byte] = 1
+        self.first[c"%"] = 1
         if self.wanted & (1 << EMAIL | 1 << SECRET):
             self.first[c"@"] = 1
-            self.first[c"%"] = 1
         if self.wanted & (1 << SECRET | 1 << IPV6):
             self.first[c":"] = 1
         if self.wanted & (1 << SECRET):
@@ -233,7 +235,7 @@ cdef class ValueDetectors:
         cdef uint32_t wanted = self.wanted
         cdef Py_ssize_t start, end, seen, mailed = floor, last = size - 1
         cdef uint8_t byte
-        cdef int length
+        cdef int length, plain
         while at < last:
             byte = text[at]
             if not self.first[byte] & self.second[text[at + 1]]:
@@ -245,20 +247,29 @@ cdef class ValueDetectors:
                 at = run(text, size, at + 1, DIGIT)
                 if at < size and pii_class[text[at]] & LETTER:
                     at = run(text, size, at, ALNUM)
+                    if at < size and text[at] == c"~" and text[at - 1] == c"Q":
+                        at -= 1
                 continue
-            if byte == c":" or byte == c"=" or (byte == c"%" and text[at + 1] == c"3"):
-                length = 3 if byte == c"%" else 1
-                if length == 1 or (at + 2 < size and (text[at + 2] | 32) == c"d"):
-                    if wants(wanted, SECRET):
-                        end = assigned_at(text, size, at, length, &start)
-                        if end > 0 and named(wanted, text, size, start, end, floor, found):
-                            return True
-                    if byte == c":" and wants(wanted, IPV6) and colon_around(text, size, at, floor, found):
+            length = 1
+            if byte == c"%":
+                # what is percent-encoded is taken as the byte that it stands for
+                plain = escape(text, size, at)
+                if plain < 0:
+                    at += 1
+                    continue
+                length = 3
+                byte = <uint8_t>plain
+            if byte == c":" or byte == c"=":
+                if wants(wanted, SECRET):
+                    end = assigned_at(text, size, at, length, &start)
+                    if end > 0 and named(wanted, text, size, start, end, floor, found):
                         return True
-            elif byte == c"@" or (byte == c"%" and text[at + 1] == c"4" and peek(text, size, at + 2) == c"0"):
-                length = 3 if byte == c"%" else 1
-                if length == 1 and wants(wanted, SECRET):
-                    start = url_password_before(text, size, mailed, at)
+                if byte == c":" and length == 1 and wants(wanted, IPV6):
+                    if colon_around(text, size, at, floor, found):
+                        return True
+            elif byte == c"@":
+                if wants(wanted, SECRET):
+                    start = url_password_before(text, size, mailed, at, length)
                     if start > 0:
                         return keep(found, start, at, floor, SECRET)
                 if wants(wanted, EMAIL):
@@ -266,13 +277,13 @@ cdef class ValueDetectors:
                     if end > 0:
                         return keep(found, start, end, floor, EMAIL)
                 mailed = at + length
-            elif byte != c"%":
+            elif length == 1:
                 seen = at + 1
                 if token_at(wanted, text, size, at, floor, found, &seen):
                     return True
                 at = seen
                 continue
-            at += 1
+            at += length
         return False
 
     cdef int may_hold(self, const uint8_t *at, Py_ssize_t size) noexcept nogil:

@@ -7,7 +7,7 @@ No findings: hosts without a dot, literal addresses in brackets, `git@` and othe
 from libc.stdint cimport uint8_t
 
 from processors.pii_scrubber.detect.classes cimport (
-    ALNUM, DIGIT, LABEL, LETTER, LOCAL, UPPER, has, lower, matches, peek, pii_class,
+    ALNUM, DIGIT, LABEL, LETTER, LOCAL, escape, has, matches, peek, pii_class,
 )
 
 cdef enum:
@@ -19,21 +19,23 @@ cdef inline Py_ssize_t local_start(
 ) noexcept nogil:
     """Where the local part that ends at `at` begins; `at` itself when there is none."""
     cdef Py_ssize_t start = at, limit
+    cdef int plain
     if at > floor and text[at - 1] == c"\"":
         limit = at - 2 - LONGEST_QUOTED
         if limit < floor:
             limit = floor
         start = at - 2
-        while start >= limit and text[start] != c"\"" and text[start] != c"@" and text[start] >= 32:
+        while start >= limit and (pii_class[text[start]] & LOCAL or text[start] == c" "):
             start -= 1
         return start if start >= limit and text[start] == c"\"" and start < at - 2 else at
     while start > floor and pii_class[text[start - 1]] & LOCAL:
         start -= 1
-    # a name begins with a letter, a digit or an underscore, and an escape is no part of it
+    # a name begins with a letter, a digit or an underscore; a percent-encoded sign before it belongs to the URL
     while start < at and not (pii_class[text[start]] & ALNUM or text[start] == c"_" or text[start] >= 128):
-        if text[start] == c"%" and has(text, at, start + 1, ALNUM) and has(text, at, start + 2, ALNUM):
-            start += 2
-        start += 1
+        plain = escape(text, at, start)
+        if plain >= 128 or (plain == c"\"" and start < at - 3 and escape(text, at, at - 3) == c"\""):
+            break
+        start += 3 if plain >= 0 else 1
     if start and text[start - 1] == c"\\" and at - start > 1 and text[start] in b"nrt":
         start += 1
     return start
@@ -73,16 +75,16 @@ cdef inline Py_ssize_t domain_end(const uint8_t *text, Py_ssize_t size, Py_ssize
     """The end of the host name with at least one dot that begins at `at`, or -1."""
     cdef Py_ssize_t end = at, label = at, last = at, i
     cdef int labels = 0
-    if not has(text, size, at, LABEL) or text[at] == c"-":
+    if not (has(text, size, at, LABEL) or escape(text, size, at) >= 128) or text[at] == c"-":
         return -1
     while True:
-        while end < size and pii_class[text[end]] & LABEL:
-            end += 1
+        while end < size and (pii_class[text[end]] & LABEL or escape(text, size, end) >= 128):
+            end += 1 if pii_class[text[end]] & LABEL else 3
         if end == label:
             break
         last = label
         labels += 1
-        if end < size and text[end] == c"." and has(text, size, end + 1, LABEL):
+        if end < size and text[end] == c"." and (has(text, size, end + 1, LABEL) or escape(text, size, end + 1) >= 128):
             end += 1
             label = end
         else:
@@ -92,7 +94,7 @@ cdef inline Py_ssize_t domain_end(const uint8_t *text, Py_ssize_t size, Py_ssize
     if labels < 2 or end - last < 2 or pii_class[text[last]] & DIGIT:
         return -1
     for i in range(last, end):
-        if pii_class[text[i]] & DIGIT and not matches(text, size, last, b"xn--", 4):
+        if pii_class[text[i]] & DIGIT and not matches(text, size, last, b"xn--", 4) and text[last] != c"%":
             return -1
     # a version: the first label is a number and a number follows
     i = at

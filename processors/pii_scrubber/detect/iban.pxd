@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-from processors.pii_scrubber.detect.classes cimport ALNUM, DIGIT, LETTER, UPPER, has, lower, pii_class, starts_word
+from processors.pii_scrubber.detect.classes cimport ALNUM, DIGIT, LETTER, escape, has, lower, pii_class, starts_word
 
 cdef extern from *:
     """
@@ -55,7 +55,7 @@ cdef inline Py_ssize_t iban_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t 
                 return -1
             separator = byte
             if byte == c"%":
-                if not (here + 2 < size and text[here + 1] == c"2" and text[here + 2] == c"0"):
+                if escape(text, size, here) != c" ":
                     return -1
                 here += 2
             elif byte == 0xC2:

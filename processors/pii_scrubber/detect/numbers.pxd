@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-from processors.pii_scrubber.detect.classes cimport DIGIT, pii_class
+from processors.pii_scrubber.detect.classes cimport DIGIT, escape, pii_class
 
 cdef enum:
     MOST_GROUPS = 8
@@ -30,7 +30,7 @@ cdef inline Py_ssize_t read_separator(
     const uint8_t *text, Py_ssize_t size, Py_ssize_t at, uint8_t *kinds
 ) noexcept nogil:
     """Read at most three separators that stand before a digit; where the digit is, or -1."""
-    cdef int count = 0
+    cdef int count = 0, plain
     cdef uint8_t byte
     kinds[0] = 0
     while at < size:
@@ -58,8 +58,18 @@ cdef inline Py_ssize_t read_separator(
             kinds[0] |= CLOSED
         elif byte == c"+" and not kinds[0]:
             kinds[0] |= SPACE
-        elif byte == c"%" and at + 2 < size and text[at + 1] == c"2" and text[at + 2] == c"0":
-            kinds[0] |= SPACE
+        elif byte == c"%":
+            plain = escape(text, size, at)
+            if plain == c" ":
+                kinds[0] |= SPACE
+            elif plain == c"(":
+                kinds[0] |= OPENED
+            elif plain == c")":
+                kinds[0] |= CLOSED
+            elif plain == c"/":
+                kinds[0] |= SLASH
+            else:
+                return -1
             at += 2
         elif byte == 0xC2 and at + 1 < size and text[at + 1] == 0xA0:
             kinds[0] |= SPACE

@@ -6,7 +6,7 @@ A number without `+`, separators or a word such as `phone` before it is not foun
 from libc.stdint cimport uint8_t, uint32_t
 
 from processors.pii_scrubber.detect.classes cimport (
-    ALNUM, DIGIT, LETTER, has, lower, matches, peek, pii_class, starts_word,
+    ALNUM, DIGIT, LETTER, escape, has, lower, matches, peek, pii_class, starts_word,
 )
 from processors.pii_scrubber.detect.numbers cimport CLOSED, DASH, DOT, OPENED, SLASH, SPACE, Number
 
@@ -44,9 +44,7 @@ cdef inline bint no_code_follows(
         return False
     if after == c"-" or after == c"." or after == c":" or after == c",":
         return not has(text, size, end + 1, ALNUM if after == c"-" else DIGIT)
-    if after == c"%":
-        return not (has(text, size, end + 1, DIGIT) and peek(text, size, end + 1) == c"4")
-    return True
+    return escape(text, size, end) != c"@"
 
 
 cdef inline int country_digits(const Number *number, int from_digit, int *fewest, int *most) noexcept nogil:
@@ -226,8 +224,11 @@ cdef inline Py_ssize_t phone_at(
     if at and text[at - 1] == c"(":
         bracket = True
         start[0] = at - 1
+    elif escape(text, size, at - 3) == c"(":
+        bracket = True
+        start[0] = at - 3
     before = peek(text, size, start[0] - 1)
-    if before == c"+" or (start[0] >= 3 and matches(text, size, start[0] - 3, b"%2b", 3)):
+    if before == c"+" or (escape(text, size, start[0] - 3) == c"+"):
         start[0] -= 1 if before == c"+" else 3
         # a `+` between words of a URL is a space
         if starts_word(text, start[0], ALNUM) or before == c"+":

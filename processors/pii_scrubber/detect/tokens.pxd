@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from processors.pii_scrubber.detect.classes cimport (
-    ALNUM, BASE64, DIGIT, HEX, LOWER, TOKEN, UPPER, has, peek, pii_class, run, starts_word,
+    ALNUM, BASE64, DIGIT, TOKEN, UPPER, escape, has, peek, pii_class, run, starts_word,
 )
 
 cdef extern from *:
@@ -88,6 +88,30 @@ cdef inline bint is_mixed(const uint8_t *text, Py_ssize_t at, Py_ssize_t end) no
     return (seen & ALNUM) == ALNUM
 
 
+cdef inline Py_ssize_t end_of_partner(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
+    """Where the secret ends that stands a few separators behind an AWS key id: 40 characters of base64; or -1."""
+    cdef Py_ssize_t start = at
+    cdef int count = 0, plain
+    while start < size and start < at + 9:
+        plain = escape(text, size, start)
+        if plain == c"+" or plain == c"/":
+            break
+        if plain < 0 and text[start] not in b" +:,;|\t\"'":
+            break
+        start += 1 if plain < 0 else 3
+    if start == at:
+        return -1
+    while start < size and count <= SECRET_OF_AWS:
+        plain = escape(text, size, start)
+        if plain >= 0 and (plain > 127 or not pii_class[plain] & BASE64):
+            break
+        if plain < 0 and not pii_class[text[start]] & BASE64:
+            break
+        start += 1 if plain < 0 else 3
+        count += 1
+    return start if count == SECRET_OF_AWS else -1
+
+
 cdef inline Py_ssize_t vendor_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, int *kind) noexcept nogil:
     """The end of the vendor's token that begins at `at`, or -1; its kind. `at` must begin a word."""
     cdef const pii_vendor *vendor = pii_vendors
@@ -115,11 +139,9 @@ cdef inline Py_ssize_t vendor_at(const uint8_t *text, Py_ssize_t size, Py_ssize_
         return end if end - secret >= 40 else -1
     if vendor.classes == (UPPER | DIGIT):
         # the secret of an AWS key that stands next to its id is part of what must go
-        secret = end
-        while secret < size and secret < end + 4 and text[secret] in b" :,;|\t\"'":
-            secret += 1
-        if secret > end and run(text, min(size, secret + SECRET_OF_AWS + 1), secret, BASE64) == secret + SECRET_OF_AWS:
-            end = secret + SECRET_OF_AWS
+        secret = end_of_partner(text, size, end)
+        if secret > 0:
+            end = secret
     return end
 
 
