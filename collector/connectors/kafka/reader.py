@@ -56,6 +56,9 @@ class LogReader:
                     records: list[ConsumerRecord[bytes, bytes]] = []
                     while not records:
                         records = await _next(consumer, tp, position)
+            except asyncio.CancelledError:
+                self._positions.pop(tp, None)  # some may have been read and not been given
+                raise
             except OffsetOutOfRangeError:
                 raise OutOfRangeError("the topic no longer holds the records to be read") from None
             except TimeoutError:
