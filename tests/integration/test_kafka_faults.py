@@ -132,15 +132,43 @@ async def test_one_span_larger_than_a_record_is_refused_for_good_and_harms_no_ot
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A folder of 60 MB."""
-    folder = tmp_path / "broker-1" / "data"
-    folder.mkdir(parents=True)
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
+def small_disk(kafka_here, tmp_path):
+    """A broker whose disk has 40 MB, and a file on it that can give way."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root may mount a small disk")
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(folder)], check=False)
-    if done.returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", folder], check=False).returncode:
         pytest.skip("this machine lets nobody mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    try:
+        (folder / "ballast").write_bytes(bytes(16 << 20))
+        settings = {"log.dirs": str(folder / "data"), "log.index.size.max.bytes": "65536"}
+        with KafkaCluster(tmp_path / "broker", settings=settings) as cluster:
+            yield cluster, folder / "ballast"
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def test_a_full_disk_refuses_and_loses_nothing(small_disk):
+    """Kafka gives up on a disk that is full, and ends; room and a restart mend it, without a restart of ours."""
+    cluster, ballast = small_disk
+    options = {"producer": {"compression": "none"}, "topics": {"segment_bytes": "2MiB"}}
+    topics = await Topics(cluster.bootstrap, **options).create()
+    follower = Follower()
+    async with topics.life(follower) as connector:
+        await follower.assigned_once.wait()
+        sender = Sender(connector, size=200_000)
+        sending = asyncio.create_task(sender.run(pause=0.02))
+        await until(lambda: len(sender.refused) > 20, within=40, what=lambda: f"{len(sender.acked)} acks, not full")
+        full = len(sender.acked)
+        assert full > 10
+        await until(lambda: connector.ready() is not None)
+        await until(lambda: not cluster.running(), within=20, what=lambda: "the broker still runs")
+        ballast.unlink()
+        await asyncio.to_thread(cluster.start)
+        await until(lambda: len(sender.acked) > full + 10, within=40, what=lambda: f"{connector.ready()}")
+        sending.cancel()
+        await ready(connector)
+        assert max(sender.waits) < 5.5
+        await _all_there(follower, sender.acked)
+    assert topics.counted("lost_records") == 0
