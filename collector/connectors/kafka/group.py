@@ -271,7 +271,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         decisions = TopicPartition(self._config.decisions_topic, tp.partition)
         journal = DecisionJournal(TopicLog(decisions, self._producer, self._reader))
         await journal.open()
-        start, end, base_ns = await self._where(consumer, tp)  # after the epoch: see the journal
+        start, end, newest_ns = await self._where(consumer, tp)  # after the epoch: see the journal
         partition = KafkaPartition(
             tp,
             self._signal,
@@ -280,7 +280,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             journal=journal,
             reader=self._reader,
             budget=self._budget,
-            time=StreamTime(base_ns),
+            time=StreamTime(newest_ns if start == end else 0, newest_ns=newest_ns),
             group=self,
             fed=self._hungry.set,
         )
@@ -297,7 +297,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             raise
 
     async def _where(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int, int]:
-        """Where to begin, where the log ends, and the stamp of the newest record where all of it is settled."""
+        """Where to begin, where the log ends, and the stamp of the newest record."""
         async with asyncio.timeout(COMMIT_WITHIN_S):
             committed = await consumer.committed(tp)
         first, end = await self._reader.bounds(tp)
@@ -322,7 +322,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             start = first
         else:
             start = committed
-        return start, end, await self._newest_stamp(tp, first, end) if start == end else 0
+        return start, end, await self._newest_stamp(tp, first, end)
 
     async def _newest_stamp(self, tp: TopicPartition, first: int, end: int) -> int:
         if end == first:

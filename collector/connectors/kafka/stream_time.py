@@ -15,18 +15,21 @@ STEP_NS = 1_000_000_000
 class StreamTime:
     """Never goes back. Begins at `base_ns`, the stamp of the newest record that nobody will read again, or 0.
 
+    It is never before `newest_ns`, the stamp of the newest record that there is, though records before that one have
+    their own time when they are read.
+
     When the leadership moves to a broker whose clock is behind, its stamps are shifted up by the difference: time would
     otherwise stand still until that clock has caught up, and no trace would be decided. A leader whose clock is ahead
     makes time jump, once; brokers need NTP.
     """
 
-    def __init__(self, base_ns: int = 0, monotonic: Callable[[], int] = monotonic_ns) -> None:
+    def __init__(self, base_ns: int = 0, monotonic: Callable[[], int] = monotonic_ns, *, newest_ns: int = 0) -> None:
         self._monotonic = monotonic
         self._stamp = base_ns
         self._shift = 0
         self._stamped_at = self._caught_up_at = monotonic()
         self._sign: object = None
-        self._newest = base_ns
+        self._newest = max(base_ns, newest_ns)
 
     def record(self, timestamp_ms: int) -> int:
         """Nanoseconds of the next record of the log, stamped `timestamp_ms`."""

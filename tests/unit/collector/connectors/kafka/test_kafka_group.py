@@ -68,7 +68,10 @@ class Cluster:
         return self.first.get(tp, 0), self.end(tp)
 
     async def read(self, tp, position, patience_s=1):
-        return self.after(tp, position)
+        found = self.after(tp, position)
+        if not found:
+            raise StorageError("nothing comes")
+        return found
 
     async def range(self, tp, start, stop):
         return [each for each in self.after(tp, start) if each.offset < stop]
@@ -314,6 +317,7 @@ async def test_a_backlog_has_the_time_it_had(member, cluster):
     cluster.logs[TP][2].timestamp = 9_000_000
     await (await member.joined()).assign(TP)
     partition = await member.owns()
+    assert partition.now_ns() == 9_000_000 * 10**6
     await until(lambda: partition.fetched == 3)
     times = [record.time_ns for record in (await partition.read(0, 1000)).records]
     assert times == [5000 * 10**6, 5001 * 10**6, 9_000_000 * 10**6]

@@ -62,6 +62,17 @@ def test_time_begins_at_the_base_and_a_stale_base_is_no_hindrance():
     assert time.record(51_000) == 51_000 * MS
 
 
+def test_a_backlog_has_its_own_time_though_it_is_later_already():
+    clock = Clock()
+    time = StreamTime(0, clock, newest_ns=90_000 * MS)
+    assert time.now(1) == 90_000 * MS
+    assert time.record(10_000) == 10_000 * MS
+    assert time.now(2) == 90_000 * MS
+    assert time.record(90_000) == 90_000 * MS
+    clock.ns += SECOND
+    assert time.now(3) == 91_000 * MS
+
+
 def test_a_record_read_again_has_the_time_it_had():
     time, _ = clocked()
     first = [time.record(stamp) for stamp in (10_000, 11_000, 12_000)]
