@@ -88,7 +88,6 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         self._taking: dict[TopicPartition, asyncio.Task[None]] = {}
         self._giving: set[asyncio.Task[None]] = set()
         self._hungry = asyncio.Event()
-        self._gone: dict[TopicPartition, int] = {}
         self._assignments = 0
         self._obstacle: str | None = "the consumer group is being joined"
         self._denied_until: float | None = None  # the brokers say that something is forbidden, never that it isn't
@@ -301,15 +300,15 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         async with asyncio.timeout(COMMIT_WITHIN_S):
             committed = await consumer.committed(tp)
         first, end = await self._reader.bounds(tp)
-        if committed is None:
-            start = first if self._config.initial_offset == "earliest" else end
-            await self.commit(tp, start)  # so that a successor goes on from here, and not from what is then the end
-        elif committed < first:
-            told = max(committed, self._gone.get(tp, 0))  # at an earlier try
-            if told < first:
-                self.lost_records(tp, told, first, "retention")
-            self._gone[tp] = start = first
-        elif committed > end:
+        start = first if committed is None or not first <= committed <= end else committed
+        if committed is None and self._config.initial_offset == "latest":
+            start = end
+        if start != committed:
+            # A successor goes on from here, not from what is the end then; and what is lost is counted once.
+            await self.commit(tp, start)
+        if committed is not None and committed < first:
+            self.lost_records(tp, committed, first, "retention")
+        elif committed is not None and committed > end:
             self._log.error(
                 "partition %s/%d: the topic ends at %d, before the committed offset %d: it was made anew, or has lost "
                 "records; reading it from its beginning",
@@ -319,9 +318,6 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
                 committed,
             )
             self._count_lost(committed - end, "truncated")
-            start = first
-        else:
-            start = committed
         return start, end, await self._newest_stamp(tp, first, end)
 
     async def _newest_stamp(self, tp: TopicPartition, first: int, end: int) -> int:

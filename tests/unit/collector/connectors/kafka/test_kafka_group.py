@@ -245,6 +245,11 @@ async def everything(partition):
     return found
 
 
+async def one_record(consumer, tp, position):
+    """Every record is a batch of its own."""
+    return position + 1
+
+
 @pytest.fixture
 def cluster(monkeypatch):
     cluster = Cluster()
@@ -252,6 +257,7 @@ def cluster(monkeypatch):
     monkeypatch.setattr(group_module, "RETRY_S", 0.01)
     monkeypatch.setattr(group_module, "COMMIT_WITHIN_S", 0.2)
     monkeypatch.setattr(damage_module, "POLL_MS", 1)
+    monkeypatch.setattr(group_module, "end_of_batch", one_record, raising=False)
     return cluster
 
 
@@ -341,15 +347,27 @@ async def test_taking_over_again_and_again_counts_what_is_lost_once(member, clus
     await (await member.joined()).assign(TP)
     assert (await member.owns()).committed == 7
     assert member.lost == [(5, "retention")]
+    assert cluster.committed[TP] == 7
 
 
 async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(member, cluster, caplog):
     cluster.write(TP, 3)
     cluster.committed[TP] = 50
+    member.graph.fails = [StorageError("not now")]
     await (await member.joined()).assign(TP)
     assert (await member.owns()).committed == 0
     assert member.lost == [(47, "truncated")]
     assert "made anew" in caplog.text
+
+
+async def test_a_beginning_that_cant_be_committed_is_tried_again_and_nothing_counted_twice(member, cluster):
+    cluster.write(TP, 10)
+    cluster.committed[TP], cluster.first[TP] = 2, 7
+    consumer = await member.joined()
+    consumer.commit_fails = [KafkaConnectionError(), CommitFailedError()]
+    await consumer.assign(TP)
+    assert (await member.owns()).committed == 7
+    assert member.lost == [(5, "retention")]
 
 
 async def test_a_rebalance_ends_what_is_being_taken_over(member, cluster):
