@@ -205,13 +205,15 @@ class Load:
 
     def __init__(self, ingest: Iterable[Gateway], *, rate: float, seed: int = 1, retry_for: float = 120.0) -> None:
         endpoints = [each.grpc for each in ingest]
+        share = rate / len(endpoints)
         self.sendings = [
             Sending(
                 endpoint,
-                rate=rate / len(endpoints),
+                rate=share,
                 duration=3600.0,
                 senders=3,
-                batch=40,
+                batch=max(40, int(share / 100)),
+                in_flight=8,
                 cycle=8000,
                 seed=seed + number,
                 retry_for=retry_for,

@@ -79,7 +79,8 @@ def test_sixty_kills(tmp_path, kafka):
 
 
 def test_a_member_with_a_name_dies_and_comes_back_without_a_rebalance(tmp_path, kafka):
-    with Tiers(tmp_path, kafka.bootstrap, session="6s", ordinary=BY_THE_MOMENT, decision_wait="2s") as tiers:
+    # A session that is longer than a restart: until it ends, the place is kept.
+    with Tiers(tmp_path, kafka.bootstrap, session="15s", ordinary=BY_THE_MOMENT, decision_wait="2s") as tiers:
         load = Load(started(tiers, instances=True), rate=3000)
         tiers.until(lambda: decided(tiers), "decided")
         dies, stays = tiers.members["sampler-1"], tiers.members["sampler-2"]
@@ -134,32 +135,51 @@ def test_members_join_leave_and_die(tmp_path, kafka):
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_rebalance_every_ten_seconds_for_ten_minutes(tmp_path, kafka):
-    assert rebalance(tmp_path, kafka.bootstrap, rounds=60, rate=20_000, pause_s=10).acked > 10_000_000
+    assert rebalance(tmp_path, kafka.bootstrap, rounds=60, rate=20_000, pause_s=10).acked > 5_000_000
 
 
-def test_a_suspended_sampler_writes_nothing_when_it_wakes(tmp_path, kafka):
-    """Its partitions are decided by another meanwhile. Awake, it still believes for a while that they are its own."""
-    with Tiers(tmp_path, kafka.bootstrap, ordinary=BY_THE_MOMENT, decision_wait="2s") as tiers:
-        load = Load(started(tiers), rate=3000)
+def suspend_often(tmp_path, brokers, times, rate):
+    """One sampler after the other is frozen until the other has decided its partitions, and then wakes."""
+    lost = 0
+    with Tiers(tmp_path, brokers, session="1s", ordinary=BY_THE_MOMENT, decision_wait="2s") as tiers:
+        load = Load(started(tiers), rate=rate)
         tiers.until(lambda: decided(tiers), "decided")
-        zombie = tiers.members["sampler-1"]
-        held, given = tiers.places("sampler-1"), assignments(zombie)
-        assert held
-        os.kill(zombie.pid, signal.SIGSTOP)
+        pairs = itertools.cycle([("sampler-1", "sampler-2"), ("sampler-2", "sampler-1")])
+        for name, other in itertools.islice(pairs, times):
+            zombie = tiers.members[name]
+            held, given, before = tiers.places(name), assignments(zombie), losses(zombie)
+            assert held
+            os.kill(zombie.pid, signal.SIGSTOP)
 
-        def taken_over():
-            places = tiers.places("sampler-2")
-            return all(name in places and places[name].committed > place.head for name, place in held.items())
+            def taken_over(held=held, other=other):
+                places = tiers.places(other)
+                return all(name in places and places[name].committed > place.head for name, place in held.items())
 
-        tiers.until(taken_over, "taken over")
-        os.kill(zombie.pid, signal.SIGCONT)
-        tiers.until(lambda: assignments(zombie) > given, "in the group again")
-        recovery = tiers.recovery()
+            tiers.until(taken_over, "taken over")
+            os.kill(zombie.pid, signal.SIGCONT)
+            tiers.until(lambda zombie=zombie, given=given: assignments(zombie) > given, "in the group again")
+            tiers.recovery()
+            lost += losses(zombie) - before
         load.stop()
         tiers.finish()
         report = load.report(tiers.kept_files())
-        lost = zombie.log.read_text().count("ownership lost")
-    print(f"\n{lost} of {len(held)} partitions were given up by their journal, recovery {recovery:.1f} s")
+    print(f"\nsuspended {times} times; {lost} times a partition was found to be another's by writing")
     print(load.told(report))
     assert report.nothing_lost
     assert report.refused == report.unknown == load.retries == 0
+
+
+def losses(member):
+    """How often a commit or a verdict of its was refused because another owns the partition."""
+    return member.log.read_text().count("ownership lost")
+
+
+def test_a_suspended_sampler_changes_nothing_when_it_wakes(tmp_path, kafka):
+    """Awake, it believes for a moment that its partitions are still its own; another has decided their traces."""
+    suspend_often(tmp_path, kafka.bootstrap, times=2, rate=3000)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_suspended_often(tmp_path, kafka):
+    suspend_often(tmp_path, kafka.bootstrap, times=40, rate=6000)
