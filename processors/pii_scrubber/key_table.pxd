@@ -5,9 +5,9 @@ An action is a byte: the number of an action, and the flag SUSPECT where the key
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
-from processors.pii_scrubber.text cimport text_hash
+from processors.pii_scrubber.text cimport same_text, text_hash
 
 cdef enum:
     SUSPECT = 0x80
@@ -49,7 +49,7 @@ cdef inline int find_key(const KeyTable* table, const uint8_t* key, size_t size)
         return UNKNOWN_KEY
     while True:
         slot = &table.slots[i]
-        if slot.hash == hashed and slot.size == size and memcmp(table.text + slot.offset, key, size) == 0:
+        if slot.hash == hashed and slot.size == size and same_text(table.text + slot.offset, key, size):
             return slot.action
         if slot.hash == 0:
             return UNKNOWN_KEY

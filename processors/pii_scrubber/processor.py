@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from collector.api import ButterflyError, Malformed, Processor, Signal
 from processors.pii_scrubber import checks, pepper
-from processors.pii_scrubber.actions import Action, What
-from processors.pii_scrubber.detect import BLOCKED, FIRST_CUSTOM, CustomPattern, Kind, ValueDetectors
+from processors.pii_scrubber.actions import CUSTOM, Action, What
+from processors.pii_scrubber.detect import FIRST_CUSTOM, CustomPattern, ValueDetectors
 from processors.pii_scrubber.explain import Change, Explainer
 from processors.pii_scrubber.key_rules import KeyRule, KeyRules
 from processors.pii_scrubber.options import PiiScrubberOptions
 from processors.pii_scrubber.presets import PRESETS
-from processors.pii_scrubber.scrubber import Scrubber
+from processors.pii_scrubber.scrubber import KINDS_BY_NUMBER, Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from collector.api import Batch, BuildContext
 
-KINDS = {int(kind): kind.name.lower() for kind in Kind} | {BLOCKED: "blocked"}
 UNREADABLE = "pii_unreadable"
 """Why a batch is removed whose bytes can't be walked; receivers have refused such bytes before."""
 
@@ -75,7 +74,7 @@ class ScrubbingProcessor(Processor):
 
     def kind_name(self, kind: int) -> str:
         """What reports call a kind of finding."""
-        return KINDS.get(kind, "custom")
+        return KINDS_BY_NUMBER.get(kind, CUSTOM)
 
     def _count(self, scrubber: Scrubber) -> None:
         findings, failures = scrubber.take_counts()
@@ -138,14 +137,15 @@ class PiiScrubber(ScrubbingProcessor):
             self.rules(),
             digest=_no_digest if secret is None else secret.digest,
             prefix=b"" if secret is None else secret.prefix,
-            kind_names=KINDS,
             longest=config.max_value_size,
             numbers=config.redact_all_types,
         )
 
     def kind_name(self, kind: int) -> str:
         """What reports call a kind of finding: a custom pattern by its own name."""
-        return KINDS[kind] if kind in KINDS else self.config.custom_patterns[kind - FIRST_CUSTOM].name
+        return (
+            KINDS_BY_NUMBER[kind] if kind in KINDS_BY_NUMBER else self.config.custom_patterns[kind - FIRST_CUSTOM].name
+        )
 
 
 def _rule(rule: Any) -> KeyRule:

@@ -1,16 +1,19 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 from processors.pii_scrubber.detect import ValueDetectors
 from processors.pii_scrubber.key_rules import KeyRules
 from processors.pii_scrubber.walk import Walk
 
+KINDS_BY_NUMBER: dict[int, str]
+"""What the counts call the built-in kinds of findings."""
+
 class Scrubber(Walk):
     """Scrubs OTLP requests on their bytes. One request at a time; not for several threads at once.
 
     `digest(value)` gives at most 64 bytes, which stand as hex digits behind `prefix`. `allowed(value)`, where given,
-    says of a value that a rule would change whether it stays. `kind_names` names the findings' kinds in the counts.
-    Detectors look at values of at most `longest` bytes, and at numbers too where `numbers` says so.
+    says of a value that a rule would change whether it stays. Detectors
+    look at values of at most `longest` bytes, and at numbers too where `numbers` says so.
     """
 
     def __init__(
@@ -21,7 +24,6 @@ class Scrubber(Walk):
         digest: Callable[[bytes], bytes],
         prefix: bytes = b"",
         allowed: Callable[[bytes], bool] | None = None,
-        kind_names: Mapping[int, str] | None = None,
         longest: int = 262144,
         numbers: bool = False,
     ) -> None: ...

@@ -4,6 +4,7 @@ import os
 
 from collector.api import Malformed
 from processors.pii_scrubber.actions import CUSTOM, FAILURES, MASKED, REDACTED, RULES
+from processors.pii_scrubber.detect.kinds import BLOCKED, Kind
 from processors.pii_scrubber.fields import MESSAGES, REQUESTS
 from processors.pii_scrubber.values import mask_addresses, number_text, scrub_state
 
@@ -18,7 +19,7 @@ from processors.pii_scrubber.text cimport is_utf8
 from processors.pii_scrubber.walk cimport (
     ADDRESS, ADDRESS_OR_LOOK, BAD_UTF8, BY_HASH, BY_LENGTH, BY_MASK, BY_REDACT, BY_RULE, COUNTS, DIGEST, HASH, INTERNAL,
     LENGTH_OF, LOOK, LOOK_AT_STATE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER, OUT_OF_MEMORY, REDACT, Text,
-    Walk,
+    Walk, put, walk_message,
 )
 from processors.pii_scrubber.wire cimport varint_size, write_varint
 
@@ -29,19 +30,20 @@ cdef enum:
     LONGEST_PREFIX = 64
 
 
+KINDS_BY_NUMBER = {int(kind): kind.name.lower() for kind in Kind} | {BLOCKED: "blocked"}
+
+
 cdef class Scrubber(Walk):
     cdef object digest
     cdef object resolve
     cdef object allowed
-    cdef dict kind_names
     cdef dict exact
-    cdef dict found
+    cdef dict names              # findings by a name that has no place in `kinds`
     cdef tuple held              # whose bytes the walk points to
     cdef bint busy
 
     def __init__(
-        self, detectors not None, rules, *, digest, bytes prefix=b"", allowed=None, kind_names=None, longest=262144,
-        numbers=False,
+        self, detectors not None, rules, *, digest, bytes prefix=b"", allowed=None, longest=262144, numbers=False,
     ):
         cdef int i
         if self.held is not None:
@@ -54,10 +56,9 @@ cdef class Scrubber(Walk):
         self.asking = rules.resolve is not None
         self.allowed = allowed
         self.allowing = allowed is not None
-        self.kind_names = dict(kind_names or ())
         self.longest = longest
         self.numbers = numbers
-        self.found = {}
+        self.names = {}
         self.held = tuple(rules.actions), tuple(rules.globs)
         for i in range(len(rules.actions)):
             self.doings[i].what = rules.actions[i].what
@@ -77,7 +78,19 @@ cdef class Scrubber(Walk):
         ) < 0:
             raise MemoryError
         self.exact = dict(rules.exact)
+        self.mark()
         self.start_over()
+
+    cdef int mark(self) except -1:
+        """See whether what stands in for a finding is the same for all of its kind."""
+        marks = {kind: self.detectors.replacement(kind, b"a") for kind in Kind}
+        other = {kind: self.detectors.replacement(kind, b"b") for kind in marks}
+        self.plain = not self.detectors.patterned and marks == other
+        for kind, text in marks.items():
+            self.marks[<int>kind].at = <const uint8_t*>PyBytes_AS_STRING(text)
+            self.marks[<int>kind].size = PyBytes_GET_SIZE(text)
+        self.held += (marks,)
+        return 0
 
     cdef int start_over(self) except -1:
         """Forget the keys that came from the network."""
@@ -109,9 +122,11 @@ cdef class Scrubber(Walk):
     def take_counts(self):
         findings = {name: self.counts[i] for i, name in enumerate(RULES) if self.counts[i]}
         failures = {name: self.counts[BAD_UTF8 + i] for i, name in enumerate(FAILURES)}
-        findings.update(self.found)
+        findings |= self.names
+        findings |= {name: self.kinds[kind] for kind, name in KINDS_BY_NUMBER.items() if self.kinds[kind]}
         memset(self.counts, 0, sizeof(self.counts))
-        self.found = {}
+        memset(self.kinds, 0, sizeof(self.kinds))
+        self.names = {}
         return findings, {name: count for name, count in failures.items() if count}
 
     def scrub(self, str signal not None, bytes payload not None):
@@ -125,13 +140,13 @@ cdef class Scrubber(Walk):
         memcpy(before, self.counts, sizeof(before))
         try:
             with nogil:
-                problem = self.walk(message, at, end, NULL)
+                problem = walk_message(self, message, at, end, NULL)
             if problem == 0 and self.stranger_count:
                 self.ask()
                 free_edits(&self.edits)
                 memcpy(self.counts, before, sizeof(before))
                 with nogil:
-                    problem = self.walk(message, at, end, NULL)
+                    problem = walk_message(self, message, at, end, NULL)
             if problem == MALFORMED:
                 raise Malformed("not an OTLP request")
             if problem == OUT_OF_MEMORY:
@@ -199,7 +214,7 @@ cdef class Scrubber(Walk):
         cdef size_t size = PyBytes_GET_SIZE(new)
         cdef uint8_t* made
         if not whole:
-            return self.put(edit, text, size)
+            return put(self, edit, text, size)
         made = new_bytes(&self.edits, 1 + varint_size(size) + size)
         if made == NULL:
             return False
@@ -256,6 +271,8 @@ cdef class Scrubber(Walk):
         cdef bytes new = self.detectors.scrub(text)
         if new is not None:
             for finding in self.detectors.find(text):
-                name = self.kind_names.get(finding.kind, CUSTOM)
-                self.found[name] = self.found.get(name, 0) + 1
+                if finding.kind in KINDS_BY_NUMBER:
+                    self.kinds[<int>finding.kind] += 1
+                else:
+                    self.names[CUSTOM] = self.names.get(CUSTOM, 0) + 1
         return new

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint8_t, uint64_t
 
-from processors.pii_scrubber.detect.detectors cimport ValueDetectors
+from processors.pii_scrubber.detect.detectors cimport Found, ValueDetectors
 from processors.pii_scrubber.edits cimport Edit, Edits, Frame, Shape
 from processors.pii_scrubber.key_table cimport KeyTable
 from processors.pii_scrubber.recent cimport Recent
@@ -46,6 +46,7 @@ cdef enum:                   # places in `counts`: actions.RULES, then actions.F
     LONG_KEY = 8
     INTERNAL = 9
     COUNTS = 10
+    KINDS = 16               # built-in kinds of findings are below
 
 cdef struct Doing:
     int what
@@ -69,6 +70,11 @@ cdef class Walk:
     cdef Recent recent
     cdef Edits edits
     cdef uint64_t[COUNTS] counts
+    cdef uint64_t[KINDS] kinds       # findings that were settled without Python
+    cdef bint plain                  # whether all findings can be: no patterns, and a mark for each kind
+    cdef Text[KINDS] marks           # what stands in for a finding, addresses apart
+    cdef Found* found                # of one value
+    cdef size_t found_room
     cdef Doing[128] doings
     cdef Glob[256] globs
     cdef int glob_count
@@ -83,21 +89,6 @@ cdef class Walk:
     cdef uint8_t[64] prefix          # of a hash
     cdef size_t prefix_size
 
-    cdef int walk(self, int message, const uint8_t* at, const uint8_t* end, Frame* frame) noexcept nogil
-    cdef int text(self, Frame* frame, const Field* field, int pending) noexcept nogil
-    cdef int attribute(
-        self, Frame* frame, const Field* field, uint8_t inherited, int depth, int listed
-    ) noexcept nogil
-    cdef int parts(self, Frame* holder, uint8_t action, bint suspect, int depth, int listed) noexcept nogil
-    cdef int value(
-        self, Frame* frame, const uint8_t* at, const uint8_t* end, uint8_t action, int depth, int listed
-    ) noexcept nogil
-    cdef int leaf(self, Frame* frame, const Field* field, uint8_t action) noexcept nogil
-    cdef int number(self, Frame* frame, const Field* field, uint8_t action) noexcept nogil
-    cdef int redact(self, Frame* frame, const uint8_t* at, const uint8_t* end) noexcept nogil
-    cdef int action_of(self, const uint8_t* key, size_t size) noexcept nogil
-    cdef Edit* wait(
-        self, Frame* frame, const Field* field, Shape shape, uint8_t action, int pending
-    ) noexcept nogil
-    cdef bint put(self, Edit* edit, const uint8_t* text, size_t size) noexcept nogil
-    cdef bint put_hash(self, Edit* edit, const uint8_t* digest, size_t size) noexcept nogil
+
+cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* end, Frame* frame) noexcept nogil
+cdef bint put(Walk walk, Edit* edit, const uint8_t* text, size_t size) noexcept nogil

@@ -14,12 +14,16 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
+from processors.pii_scrubber.detect.addresses cimport mask_ipv4, mask_ipv6
+from processors.pii_scrubber.detect.classes cimport fill_classes
+from processors.pii_scrubber.detect.detectors cimport Found
+from processors.pii_scrubber.detect.kinds cimport IPV4, IPV6
 from processors.pii_scrubber.edits cimport PLAIN, SIZED, Edit, Frame, Shape, add_edit, enter, free_edits, new_bytes
 from processors.pii_scrubber.key_table cimport (
     SUSPECT, UNKNOWN_KEY, add_key, find_key, free_keys, matches_glob,
 )
 from processors.pii_scrubber.recent cimport Digest, free_recent, known_clean, known_digest
-from processors.pii_scrubber.text cimport characters, ipv4_prefix, is_shape, is_utf8
+from processors.pii_scrubber.text cimport characters, ipv4_prefix, is_shape, is_utf8, same_text
 from processors.pii_scrubber.wire cimport BYTES, FIXED64, VARINT, Field, read_field, write_varint
 
 cdef enum:
@@ -37,6 +41,13 @@ cdef enum:
     HERE = 1
     EVERYWHERE = 2
     REMOVE = 1               # the action that deletes
+    KEY_TAG = 0x0A
+    VALUE_TAG = 0x12
+    STRING_TAG = 0x0A        # of an `AnyValue`
+    BOOL_TAG = 0x10
+    INT_TAG = 0x18
+    DOUBLE_TAG = 0x21
+    LONGEST_ADDRESS = 64
     LARGEST_LENGTH = 0x7FFFFFFF
 
 cdef uint8_t[MOST_MESSAGES][NUMBERS] content
@@ -55,6 +66,7 @@ cdef int fill_table() except -1:
 
 
 fill_table()
+fill_classes()               # every module has tables of its own
 
 
 cdef class Walk:
@@ -63,330 +75,7 @@ cdef class Walk:
         free_recent(&self.recent)
         free_edits(&self.edits)
         free(self.strangers)
-
-    cdef int walk(self, int message, const uint8_t* at, const uint8_t* end, Frame* frame) noexcept nogil:
-        """All fields of a message that is no value. `frame` is NULL for the request itself."""
-        cdef Field field
-        cdef Frame inner
-        cdef int problem = OK
-        cdef uint8_t kind
-        while at < end:
-            if read_field(at, end, &field) < 0:
-                return MALFORMED
-            at = field.after
-            if field.wire != BYTES or field.number >= NUMBERS:
-                continue
-            kind = content[message][field.number]
-            if kind == OTHER:
-                continue
-            if kind == AN_ATTRIBUTE:
-                problem = self.attribute(frame, &field, 0, 0, HERE)
-            elif kind == A_TEXT:
-                problem = self.text(frame, &field, LOOK)
-            elif kind == A_STATE:
-                problem = self.text(frame, &field, LOOK_AT_STATE)
-            else:
-                enter(&inner, frame, field.sized, field.body, field.after)
-                if kind == A_VALUE:
-                    problem = self.value(&inner, field.body, field.after, 0, 0, EVERYWHERE)
-                else:
-                    problem = self.walk(kind - A_MESSAGE, field.body, field.after, &inner)
-            if problem != OK:
-                return problem
-        return OK
-
-    cdef int text(self, Frame* frame, const Field* field, int pending) noexcept nogil:
-        """A string field, or the bytes of a value, in which detectors look."""
-        cdef size_t size = field.after - field.body
-        cdef Edit* edit
-        cdef int failure
-        if size == 0:
-            return OK
-        if not pending & OF_BYTES and not is_utf8(field.body, size):
-            failure = BAD_UTF8
-        elif not self.detectors.may_hold(field.body, size):
-            return OK
-        elif size > self.longest:
-            failure = TOO_LONG
-        elif known_clean(&self.recent, field.body, size):
-            return OK
-        else:
-            return OK if self.wait(frame, field, SIZED, 0, pending) != NULL else OUT_OF_MEMORY
-        self.counts[failure] += 1
-        edit = add_edit(&self.edits, frame, field.sized, field.after, SIZED)
-        if edit == NULL:
-            return OUT_OF_MEMORY
-        edit.out = REDACTED_FIELD + 2
-        edit.out_size = 10
-        return OK
-
-    cdef int attribute(
-        self, Frame* frame, const Field* field, uint8_t inherited, int depth, int listed
-    ) noexcept nogil:
-        """A `KeyValue`. `inherited` is the action of the value around it; `listed` says whether attributes whose key isn't
-        allowed are removed: NOWHERE, HERE, or EVERYWHERE, which is further inside too."""
-        cdef const uint8_t* at = field.body
-        cdef Field inner, key, value
-        cdef Frame holder, frame_of_value
-        cdef int action, keys = 0, values = 0
-        cdef bint suspect, removing
-        key.body = key.after = at
-        while at < field.after:
-            if read_field(at, field.after, &inner) < 0:
-                return MALFORMED
-            at = inner.after
-            if inner.wire == BYTES:
-                if inner.number == 1:
-                    key = inner
-                    keys += 1
-                elif inner.number == 2:
-                    value = inner
-                    values += 1
-        action = self.action_of(key.body, key.after - key.body)
-        if action < 0:
-            return OUT_OF_MEMORY
-        suspect = action & SUSPECT != 0 or keys > 1
-        action &= ~SUSPECT
-        removing = listed != NOWHERE
-        if listed == HERE:
-            listed = NOWHERE         # for what is inside
-        if self.doings[inherited].what != DETECT:
-            action = inherited
-        elif self.doings[action].what == UNLISTED:
-            action = REMOVE if removing else 0
-        if self.doings[action].what == IGNORE:
-            return OK
-        if self.doings[action].what == DELETE:
-            self.counts[LONG_KEY if key.after - key.body > LONGEST_KEY else BY_DELETE] += 1
-            return OK if add_edit(&self.edits, frame, field.start, field.after, PLAIN) != NULL else OUT_OF_MEMORY
-        enter(&holder, frame, field.sized, field.body, field.after)
-        if not suspect and values == 1:
-            enter(&frame_of_value, &holder, value.sized, value.body, value.after)
-            return self.value(&frame_of_value, value.body, value.after, <uint8_t>action, depth, listed)
-        return self.parts(&holder, <uint8_t>action, suspect, depth, listed)
-
-    cdef int parts(self, Frame* holder, uint8_t action, bint suspect, int depth, int listed) noexcept nogil:
-        """The keys, where they are suspect, and the values of a `KeyValue`, in the order of the wire."""
-        cdef const uint8_t* at = holder.body
-        cdef Field field
-        cdef Frame inner
-        cdef int problem
-        while at < holder.end:
-            if read_field(at, holder.end, &field) < 0:
-                return MALFORMED
-            at = field.after
-            problem = OK
-            if field.wire == BYTES and field.number == 1 and suspect:
-                problem = self.text(holder, &field, LOOK)
-            elif field.wire == BYTES and field.number == 2:
-                enter(&inner, holder, field.sized, field.body, field.after)
-                problem = self.value(&inner, field.body, field.after, action, depth, listed)
-            if problem != OK:
-                return problem
-        return OK
-
-    cdef int value(
-        self, Frame* frame, const uint8_t* at, const uint8_t* end, uint8_t action, int depth, int listed
-    ) noexcept nogil:
-        """An `AnyValue`, under an action that is neither IGNORE nor DELETE."""
-        cdef Field field, item
-        cdef Frame nested, inner
-        cdef const uint8_t* place
-        cdef int problem
-        if self.doings[action].what == REDACT and not self.allowing:
-            if at == end:
-                return OK
-            self.counts[BY_REDACT] += 1
-            return self.redact(frame, at, end)
-        while at < end:
-            if read_field(at, end, &field) < 0:
-                return MALFORMED
-            at = field.after
-            problem = OK
-            if field.wire == BYTES:
-                if field.number == 1 or field.number == 7:
-                    problem = self.leaf(frame, &field, action)
-                elif field.number == 5 or field.number == 6:
-                    if depth + 1 >= DEEPEST:
-                        self.counts[TOO_DEEP] += 1
-                        problem = self.redact(frame, field.start, field.after)
-                        place = field.after
-                    else:
-                        enter(&nested, frame, field.sized, field.body, field.after)
-                        place = field.body
-                    while place < field.after and problem == OK:
-                        if read_field(place, field.after, &item) < 0:
-                            return MALFORMED
-                        place = item.after
-                        if item.number != 1 or item.wire != BYTES:
-                            continue
-                        if field.number == 6:
-                            problem = self.attribute(&nested, &item, action, depth + 1, listed)
-                        else:
-                            enter(&inner, &nested, item.sized, item.body, item.after)
-                            problem = self.value(&inner, item.body, item.after, action, depth + 1, listed)
-            elif 2 <= field.number <= 4:
-                problem = self.number(frame, &field, action)
-            if problem != OK:
-                return problem
-        return OK
-
-    cdef int leaf(self, Frame* frame, const Field* field, uint8_t action) noexcept nogil:
-        """A string or bytes value."""
-        cdef size_t size = field.after - field.body, network
-        cdef const Doing* doing = &self.doings[action]
-        cdef const Digest* known
-        cdef uint8_t* made
-        cdef Edit* edit
-        cdef int pending = OF_BYTES if field.number == 7 else 0
-        if size == 0:
-            return OK
-        if doing.what == DETECT or (not pending and not is_utf8(field.body, size)):
-            return self.text(frame, field, LOOK | pending)
-        if self.allowing:
-            return OK if self.wait(frame, field, SIZED, action, BY_RULE | pending) != NULL else OUT_OF_MEMORY
-        if doing.what == KEEP_SHAPE:
-            return OK if is_shape(field.body, size) else self.text(frame, field, LOOK | pending)
-        if doing.what == HASH:
-            known = known_digest(&self.recent, field.body, size)
-            if known == NULL:
-                return OK if self.wait(frame, field, SIZED, action, DIGEST | pending) != NULL else OUT_OF_MEMORY
-            edit = add_edit(&self.edits, frame, field.sized, field.after, SIZED)
-            self.counts[BY_HASH] += 1
-            return OK if edit != NULL and self.put_hash(edit, known.digest, known.size) else OUT_OF_MEMORY
-        if doing.what == LENGTH_OF:
-            made = new_bytes(&self.edits, 11)
-            edit = add_edit(&self.edits, frame, field.start, field.after, PLAIN)
-            if made == NULL or edit == NULL:
-                return OUT_OF_MEMORY
-            made[0] = 0x18       # AnyValue.int_value
-            edit.out = made
-            edit.out_size = write_varint(made + 1, size if pending else characters(field.body, size)) - made
-            self.counts[BY_LENGTH] += 1
-            return OK
-        if doing.what == MASK and doing.mask_size:
-            edit = add_edit(&self.edits, frame, field.sized, field.after, SIZED)
-            self.counts[BY_MASK] += 1
-            return OK if edit != NULL and self.put(edit, doing.mask, doing.mask_size) else OUT_OF_MEMORY
-        network = ipv4_prefix(field.body, size)
-        if network:
-            if size == network + 3 and field.body[network] == c'0' and field.body[network + 2] == c'0':
-                return OK
-            made = new_bytes(&self.edits, network + 3)
-            edit = add_edit(&self.edits, frame, field.sized, field.after, SIZED)
-            if made == NULL or edit == NULL:
-                return OUT_OF_MEMORY
-            memcpy(made, field.body, network)
-            memcpy(made + network, b"0.0", 3)
-            edit.out = made
-            edit.out_size = network + 3
-            self.counts[BY_MASK] += 1
-            return OK
-        if doing.what == MASK_IP and not may_be_addresses(field.body, size):
-            return self.text(frame, field, LOOK | pending)
-        pending |= ADDRESS if doing.what == MASK else ADDRESS_OR_LOOK
-        return OK if self.wait(frame, field, SIZED, action, pending) != NULL else OUT_OF_MEMORY
-
-    cdef int number(self, Frame* frame, const Field* field, uint8_t action) noexcept nogil:
-        """A number or a bool. What is not left as it is becomes text."""
-        cdef const Doing* doing = &self.doings[action]
-        cdef int pending = LOOK
-        if field.wire != (FIXED64 if field.number == 4 else VARINT):
-            return OK
-        if doing.what == DETECT:
-            if not self.numbers or field.number == 2:
-                return OK
-        elif doing.what == KEEP_SHAPE or (doing.what == LENGTH_OF and field.number == 2):
-            return OK
-        elif doing.what == LENGTH_OF:
-            if field.number == 3 and field.value <= LARGEST_LENGTH:      # may be a length already
-                return OK
-            self.counts[BY_REDACT] += 1
-            return self.redact(frame, field.start, field.after)
-        elif self.allowing:
-            pending = BY_RULE
-        else:
-            pending = DIGEST if doing.what == HASH else ADDRESS
-        return OK if self.wait(frame, field, PLAIN, action, pending | OF_NUMBER) != NULL else OUT_OF_MEMORY
-
-    cdef int redact(self, Frame* frame, const uint8_t* at, const uint8_t* end) noexcept nogil:
-        """Put `[redacted]` in the place of these fields of an `AnyValue`."""
-        cdef Edit* edit = add_edit(&self.edits, frame, at, end, PLAIN)
-        if edit == NULL:
-            return OUT_OF_MEMORY
-        edit.out = REDACTED_FIELD
-        edit.out_size = 12
-        return OK
-
-    cdef int action_of(self, const uint8_t* key, size_t size) noexcept nogil:
-        """The action of a key, SUSPECT where detectors must look at the key; -1 when there is no memory."""
-        cdef int action, i
-        cdef Text* grown
-        if size > LONGEST_KEY:
-            return REMOVE
-        action = find_key(&self.keys, key, size)
-        if action != UNKNOWN_KEY:
-            return action
-        if self.asking:
-            if self.stranger_count == self.stranger_room:
-                grown = <Text*>realloc(self.strangers, (self.stranger_room * 2 + 64) * sizeof(Text))
-                if grown == NULL:
-                    return -1
-                self.strangers = grown
-                self.stranger_room = self.stranger_room * 2 + 64
-            self.strangers[self.stranger_count].at = key
-            self.strangers[self.stranger_count].size = size
-            self.stranger_count += 1
-            return 0
-        action = self.otherwise
-        for i in range(self.glob_count):
-            if matches_glob(self.globs[i].text, self.globs[i].size, key, size):
-                action = self.globs[i].action
-                break
-        if self.detectors.may_hold(key, size) or not is_utf8(key, size):
-            action |= SUSPECT
-        return action if add_key(&self.keys, key, size, <uint8_t>action) == 0 else -1
-
-    cdef Edit* wait(
-        self, Frame* frame, const Field* field, Shape shape, uint8_t action, int pending
-    ) noexcept nogil:
-        """An edit that is settled later. PLAIN takes the place of the field, SIZED of what is in it."""
-        cdef Edit* edit = add_edit(
-            &self.edits, frame, field.start if shape == PLAIN else field.sized, field.after, shape
-        )
-        if edit != NULL:
-            edit.out = field.start if shape == PLAIN else field.body
-            edit.out_size = field.after - edit.out
-            edit.action = action
-            edit.pending = <uint8_t>pending
-        return edit
-
-    cdef bint put(self, Edit* edit, const uint8_t* text, size_t size) noexcept nogil:
-        """Settle a SIZED edit by a copy of `text`."""
-        cdef uint8_t* made = new_bytes(&self.edits, size)
-        if made == NULL:
-            return False
-        memcpy(made, text, size)
-        edit.out = made
-        edit.out_size = size
-        edit.pending = 0
-        return True
-
-    cdef bint put_hash(self, Edit* edit, const uint8_t* digest, size_t size) noexcept nogil:
-        """Settle a SIZED edit by the prefix and the digest in hex."""
-        cdef uint8_t* made = new_bytes(&self.edits, self.prefix_size + 2 * size)
-        cdef size_t i
-        if made == NULL:
-            return False
-        memcpy(made, self.prefix, self.prefix_size)
-        edit.out = made
-        edit.out_size = self.prefix_size + 2 * size
-        edit.pending = 0
-        made += self.prefix_size
-        for i in range(size):
-            made[2 * i] = HEX[digest[i] >> 4]
-            made[2 * i + 1] = HEX[digest[i] & 0xF]
-        return True
+        free(self.found)
 
 
 cdef bint may_be_addresses(const uint8_t* at, size_t size) noexcept nogil:
@@ -396,3 +85,441 @@ cdef bint may_be_addresses(const uint8_t* at, size_t size) noexcept nogil:
         if at[i] == c':' or at[i] == c',' or at[i] == c'/' or at[i] == c' ' or at[i] == c'[':
             return True
     return False
+
+
+cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* end, Frame* frame) noexcept nogil:
+    """All fields of a message that is no value. `frame` is NULL for the request itwalk."""
+    cdef Field field
+    cdef Frame inner
+    cdef int problem = OK
+    cdef uint8_t kind
+    while at < end:
+        if at[0] & 0x87 == BYTES and end - at >= 2 and at[1] < 0x80 and at[1] <= end - at - 2 and at[0] >= 8:
+            field.number = at[0] >> 3        # as most fields are: one byte of tag, one of length
+            field.start = at
+            field.sized = at + 1
+            field.body = at + 2
+            field.after = at + 2 + at[1]
+        elif read_field(at, end, &field) < 0:
+            return MALFORMED
+        elif field.wire != BYTES or field.number >= NUMBERS:
+            at = field.after
+            continue
+        at = field.after
+        kind = content[message][field.number]
+        if kind == OTHER:
+            continue
+        if kind == AN_ATTRIBUTE:
+            if is_harmless(walk, &field):
+                continue
+            problem = walk_attribute(walk, frame, &field, 0, 0, HERE)
+        elif kind == A_TEXT:
+            problem = look_at(walk, frame, &field, LOOK)
+        elif kind == A_STATE:
+            problem = look_at(walk, frame, &field, LOOK_AT_STATE)
+        else:
+            enter(&inner, frame, field.sized, field.body, field.after)
+            if kind == A_VALUE:
+                problem = walk_value(walk, &inner, field.body, field.after, 0, 0, EVERYWHERE)
+            else:
+                problem = walk_message(walk, kind - A_MESSAGE, field.body, field.after, &inner)
+        if problem != OK:
+            return problem
+    return OK
+
+
+cdef int look_at(Walk walk, Frame* frame, const Field* field, int pending) noexcept nogil:
+    """A string field, or the bytes of a value, in which detectors look."""
+    cdef size_t size = field.after - field.body
+    cdef Edit* edit
+    cdef int failure
+    if size == 0:
+        return OK
+    if not pending & OF_BYTES and not is_utf8(field.body, size):
+        failure = BAD_UTF8
+    elif not walk.detectors.may_hold(field.body, size):
+        return OK
+    elif size > walk.longest:
+        failure = TOO_LONG
+    elif walk.plain and not pending & LOOK_AT_STATE:
+        return replace_found(walk, frame, field)
+    elif known_clean(&walk.recent, field.body, size):
+        return OK
+    else:
+        return OK if wait(walk, frame, field, SIZED, 0, pending) != NULL else OUT_OF_MEMORY
+    walk.counts[failure] += 1
+    edit = add_edit(&walk.edits, frame, field.sized, field.after, SIZED)
+    if edit == NULL:
+        return OUT_OF_MEMORY
+    edit.out = REDACTED_FIELD + 2
+    edit.out_size = 10
+    return OK
+
+
+cdef int replace_found(Walk walk, Frame* frame, const Field* field) noexcept nogil:
+    """A text in which there is something, with a mark in the place of each finding, or an address's network."""
+    cdef size_t size = field.after - field.body, count = 0, room = size, i
+    cdef Py_ssize_t at = 0
+    cdef Found* found
+    cdef uint8_t* out
+    cdef uint8_t* made
+    cdef Edit* edit
+    while True:
+        if count == walk.found_room:
+            found = <Found*>realloc(walk.found, (walk.found_room * 2 + 16) * sizeof(Found))
+            if found == NULL:
+                return OUT_OF_MEMORY
+            walk.found = found
+            walk.found_room = walk.found_room * 2 + 16
+        found = &walk.found[count]
+        if not walk.detectors.next_found(field.body, size, at, at, found):
+            break
+        at = found.end
+        room += LONGEST_ADDRESS if is_address(found.kind) else walk.marks[found.kind].size
+        count += 1
+    made = out = new_bytes(&walk.edits, room)
+    if made == NULL:
+        return OUT_OF_MEMORY
+    at = 0
+    for i in range(count):
+        found = &walk.found[i]
+        memcpy(out, field.body + at, found.start - at)
+        out += found.start - at
+        if found.kind == IPV4:
+            out += mask_ipv4(field.body + found.start, found.end - found.start, out)
+        elif found.kind == IPV6:
+            out += mask_ipv6(field.body + found.start, found.end - found.start, out)
+        else:
+            memcpy(out, walk.marks[found.kind].at, walk.marks[found.kind].size)
+            out += walk.marks[found.kind].size
+        at = found.end
+    memcpy(out, field.body + at, size - at)
+    out += size - at
+    if <size_t>(out - made) == size and same_text(made, field.body, size):
+        return OK
+    edit = add_edit(&walk.edits, frame, field.sized, field.after, SIZED)
+    if edit == NULL:
+        return OUT_OF_MEMORY
+    edit.out = made
+    edit.out_size = out - made
+    for i in range(count):
+        walk.kinds[walk.found[i].kind] += 1
+    return OK
+
+
+cdef inline bint is_address(int kind) noexcept nogil:
+    return kind == IPV4 or kind == IPV6
+
+
+cdef inline bint is_harmless(Walk walk, const Field* field) noexcept nogil:
+    """Whether a `KeyValue` is as most are, one key and one string or number in one-byte lengths, and nothing of it
+    changes. False says nothing."""
+    cdef const uint8_t* at = field.body
+    cdef size_t size = field.after - field.body, key, value, i
+    cdef int action
+    if size < 4 or at[0] != KEY_TAG or at[1] >= 0x80:
+        return False
+    key = at[1]
+    if key + 4 > size or at[key + 2] != VALUE_TAG or at[key + 3] >= 0x80 or key + 4 + at[key + 3] != size:
+        return False
+    action = find_key(&walk.keys, at + 2, key)
+    if action < 0 or action & SUSPECT or walk.doings[action].what > IGNORE:
+        return False
+    if walk.doings[action].what == IGNORE:
+        return True
+    value = size - key - 4
+    at += key + 4
+    if value < 2:
+        return False
+    if at[0] == STRING_TAG:
+        return (
+            at[1] == value - 2 and is_utf8(at + 2, value - 2) and not walk.detectors.may_hold(at + 2, value - 2)
+        )
+    if walk.numbers:
+        return False
+    if at[0] == DOUBLE_TAG:
+        return value == 9
+    if (at[0] != BOOL_TAG and at[0] != INT_TAG) or value > 11:
+        return False
+    for i in range(1, value - 1):
+        if at[i] < 0x80:
+            return False
+    return at[value - 1] < 0x80
+
+
+cdef int walk_attribute(
+    Walk walk, Frame* frame, const Field* field, uint8_t inherited, int depth, int listed
+) noexcept nogil:
+    """A `KeyValue`. `inherited` is the action of the value around it; `listed` says if attributes whose key isn't
+    allowed are removed: NOWHERE, HERE, or EVERYWHERE, which is further inside too."""
+    cdef const uint8_t* at = field.body
+    cdef Field inner, key, value
+    cdef Frame holder, frame_of_value
+    cdef int action, keys = 0, values = 0
+    cdef bint suspect, removing
+    key.body = key.after = at
+    while at < field.after:
+        if read_field(at, field.after, &inner) < 0:
+            return MALFORMED
+        at = inner.after
+        if inner.wire == BYTES:
+            if inner.number == 1:
+                key = inner
+                keys += 1
+            elif inner.number == 2:
+                value = inner
+                values += 1
+    action = action_of(walk, key.body, key.after - key.body)
+    if action < 0:
+        return OUT_OF_MEMORY
+    suspect = action & SUSPECT != 0 or keys > 1
+    action &= ~SUSPECT
+    removing = listed != NOWHERE
+    if listed == HERE:
+        listed = NOWHERE         # for what is inside
+    if walk.doings[inherited].what != DETECT:
+        action = inherited
+    elif walk.doings[action].what == UNLISTED:
+        action = REMOVE if removing else 0
+    if walk.doings[action].what == IGNORE:
+        return OK
+    if walk.doings[action].what == DELETE:
+        walk.counts[LONG_KEY if key.after - key.body > LONGEST_KEY else BY_DELETE] += 1
+        return OK if add_edit(&walk.edits, frame, field.start, field.after, PLAIN) != NULL else OUT_OF_MEMORY
+    enter(&holder, frame, field.sized, field.body, field.after)
+    if not suspect and values == 1:
+        enter(&frame_of_value, &holder, value.sized, value.body, value.after)
+        return walk_value(walk, &frame_of_value, value.body, value.after, <uint8_t>action, depth, listed)
+    return walk_parts(walk, &holder, <uint8_t>action, suspect, depth, listed)
+
+
+cdef int walk_parts(Walk walk, Frame* holder, uint8_t action, bint suspect, int depth, int listed) noexcept nogil:
+    """The keys, where they are suspect, and the values of a `KeyValue`, in the order of the wire."""
+    cdef const uint8_t* at = holder.body
+    cdef Field field
+    cdef Frame inner
+    cdef int problem
+    while at < holder.end:
+        if read_field(at, holder.end, &field) < 0:
+            return MALFORMED
+        at = field.after
+        problem = OK
+        if field.wire == BYTES and field.number == 1 and suspect:
+            problem = look_at(walk, holder, &field, LOOK)
+        elif field.wire == BYTES and field.number == 2:
+            enter(&inner, holder, field.sized, field.body, field.after)
+            problem = walk_value(walk, &inner, field.body, field.after, action, depth, listed)
+        if problem != OK:
+            return problem
+    return OK
+
+
+cdef int walk_value(
+    Walk walk, Frame* frame, const uint8_t* at, const uint8_t* end, uint8_t action, int depth, int listed
+) noexcept nogil:
+    """An `AnyValue`, under an action that is neither IGNORE nor DELETE."""
+    cdef Field field, item
+    cdef Frame nested, inner
+    cdef const uint8_t* place
+    cdef int problem
+    if walk.doings[action].what == REDACT and not walk.allowing:
+        if at == end:
+            return OK
+        walk.counts[BY_REDACT] += 1
+        return redact_fields(walk, frame, at, end)
+    while at < end:
+        if read_field(at, end, &field) < 0:
+            return MALFORMED
+        at = field.after
+        problem = OK
+        if field.wire == BYTES:
+            if field.number == 1 or field.number == 7:
+                problem = scrub_leaf(walk, frame, &field, action)
+            elif field.number == 5 or field.number == 6:
+                if depth + 1 >= DEEPEST:
+                    walk.counts[TOO_DEEP] += 1
+                    problem = redact_fields(walk, frame, field.start, field.after)
+                    place = field.after
+                else:
+                    enter(&nested, frame, field.sized, field.body, field.after)
+                    place = field.body
+                while place < field.after and problem == OK:
+                    if read_field(place, field.after, &item) < 0:
+                        return MALFORMED
+                    place = item.after
+                    if item.number != 1 or item.wire != BYTES:
+                        continue
+                    if field.number == 6:
+                        problem = walk_attribute(walk, &nested, &item, action, depth + 1, listed)
+                    else:
+                        enter(&inner, &nested, item.sized, item.body, item.after)
+                        problem = walk_value(walk, &inner, item.body, item.after, action, depth + 1, listed)
+        elif 2 <= field.number <= 4:
+            problem = scrub_number(walk, frame, &field, action)
+        if problem != OK:
+            return problem
+    return OK
+
+
+cdef int scrub_leaf(Walk walk, Frame* frame, const Field* field, uint8_t action) noexcept nogil:
+    """A string or bytes value."""
+    cdef size_t size = field.after - field.body, network
+    cdef const Doing* doing = &walk.doings[action]
+    cdef const Digest* known
+    cdef uint8_t* made
+    cdef Edit* edit
+    cdef int pending = OF_BYTES if field.number == 7 else 0
+    if size == 0:
+        return OK
+    if doing.what == DETECT or (not pending and not is_utf8(field.body, size)):
+        return look_at(walk, frame, field, LOOK | pending)
+    if walk.allowing:
+        return OK if wait(walk, frame, field, SIZED, action, BY_RULE | pending) != NULL else OUT_OF_MEMORY
+    if doing.what == KEEP_SHAPE:
+        return OK if is_shape(field.body, size) else look_at(walk, frame, field, LOOK | pending)
+    if doing.what == HASH:
+        known = known_digest(&walk.recent, field.body, size)
+        if known == NULL:
+            return OK if wait(walk, frame, field, SIZED, action, DIGEST | pending) != NULL else OUT_OF_MEMORY
+        edit = add_edit(&walk.edits, frame, field.sized, field.after, SIZED)
+        walk.counts[BY_HASH] += 1
+        return OK if edit != NULL and put_hash(walk, edit, known.digest, known.size) else OUT_OF_MEMORY
+    if doing.what == LENGTH_OF:
+        made = new_bytes(&walk.edits, 11)
+        edit = add_edit(&walk.edits, frame, field.start, field.after, PLAIN)
+        if made == NULL or edit == NULL:
+            return OUT_OF_MEMORY
+        made[0] = 0x18       # AnyValue.int_value
+        edit.out = made
+        edit.out_size = write_varint(made + 1, size if pending else characters(field.body, size)) - made
+        walk.counts[BY_LENGTH] += 1
+        return OK
+    if doing.what == MASK and doing.mask_size:
+        edit = add_edit(&walk.edits, frame, field.sized, field.after, SIZED)
+        walk.counts[BY_MASK] += 1
+        return OK if edit != NULL and put(walk, edit, doing.mask, doing.mask_size) else OUT_OF_MEMORY
+    network = ipv4_prefix(field.body, size)
+    if network:
+        if size == network + 3 and field.body[network] == c'0' and field.body[network + 2] == c'0':
+            return OK
+        made = new_bytes(&walk.edits, network + 3)
+        edit = add_edit(&walk.edits, frame, field.sized, field.after, SIZED)
+        if made == NULL or edit == NULL:
+            return OUT_OF_MEMORY
+        memcpy(made, field.body, network)
+        memcpy(made + network, b"0.0", 3)
+        edit.out = made
+        edit.out_size = network + 3
+        walk.counts[BY_MASK] += 1
+        return OK
+    if doing.what == MASK_IP and not may_be_addresses(field.body, size):
+        return look_at(walk, frame, field, LOOK | pending)
+    pending |= ADDRESS if doing.what == MASK else ADDRESS_OR_LOOK
+    return OK if wait(walk, frame, field, SIZED, action, pending) != NULL else OUT_OF_MEMORY
+
+
+cdef int scrub_number(Walk walk, Frame* frame, const Field* field, uint8_t action) noexcept nogil:
+    """A number or a bool. What is not left as it is becomes text."""
+    cdef const Doing* doing = &walk.doings[action]
+    cdef int pending = LOOK
+    if field.wire != (FIXED64 if field.number == 4 else VARINT):
+        return OK
+    if doing.what == DETECT:
+        if not walk.numbers or field.number == 2:
+            return OK
+    elif doing.what == KEEP_SHAPE or (doing.what == LENGTH_OF and field.number == 2):
+        return OK
+    elif doing.what == LENGTH_OF:
+        if field.number == 3 and field.value <= LARGEST_LENGTH:      # may be a length already
+            return OK
+        walk.counts[BY_REDACT] += 1
+        return redact_fields(walk, frame, field.start, field.after)
+    elif walk.allowing:
+        pending = BY_RULE
+    else:
+        pending = DIGEST if doing.what == HASH else ADDRESS
+    return OK if wait(walk, frame, field, PLAIN, action, pending | OF_NUMBER) != NULL else OUT_OF_MEMORY
+
+
+cdef int redact_fields(Walk walk, Frame* frame, const uint8_t* at, const uint8_t* end) noexcept nogil:
+    """Put `[redacted]` in the place of these fields of an `AnyValue`."""
+    cdef Edit* edit = add_edit(&walk.edits, frame, at, end, PLAIN)
+    if edit == NULL:
+        return OUT_OF_MEMORY
+    edit.out = REDACTED_FIELD
+    edit.out_size = 12
+    return OK
+
+
+cdef int action_of(Walk walk, const uint8_t* key, size_t size) noexcept nogil:
+    """The action of a key, SUSPECT where detectors must look at the key; -1 when there is no memory."""
+    cdef int action, i
+    cdef Text* grown
+    if size > LONGEST_KEY:
+        return REMOVE
+    action = find_key(&walk.keys, key, size)
+    if action != UNKNOWN_KEY:
+        return action
+    if walk.asking:
+        if walk.stranger_count == walk.stranger_room:
+            grown = <Text*>realloc(walk.strangers, (walk.stranger_room * 2 + 64) * sizeof(Text))
+            if grown == NULL:
+                return -1
+            walk.strangers = grown
+            walk.stranger_room = walk.stranger_room * 2 + 64
+        walk.strangers[walk.stranger_count].at = key
+        walk.strangers[walk.stranger_count].size = size
+        walk.stranger_count += 1
+        return 0
+    action = walk.otherwise
+    for i in range(walk.glob_count):
+        if matches_glob(walk.globs[i].text, walk.globs[i].size, key, size):
+            action = walk.globs[i].action
+            break
+    if walk.detectors.may_hold(key, size) or not is_utf8(key, size):
+        action |= SUSPECT
+    return action if add_key(&walk.keys, key, size, <uint8_t>action) == 0 else -1
+
+
+cdef Edit* wait(
+    Walk walk, Frame* frame, const Field* field, Shape shape, uint8_t action, int pending
+) noexcept nogil:
+    """An edit that is settled later. PLAIN takes the place of the field, SIZED of what is in it."""
+    cdef Edit* edit = add_edit(
+        &walk.edits, frame, field.start if shape == PLAIN else field.sized, field.after, shape
+    )
+    if edit != NULL:
+        edit.out = field.start if shape == PLAIN else field.body
+        edit.out_size = field.after - edit.out
+        edit.action = action
+        edit.pending = <uint8_t>pending
+    return edit
+
+
+cdef bint put(Walk walk, Edit* edit, const uint8_t* text, size_t size) noexcept nogil:
+    """Settle a SIZED edit by a copy of `text`."""
+    cdef uint8_t* made = new_bytes(&walk.edits, size)
+    if made == NULL:
+        return False
+    memcpy(made, text, size)
+    edit.out = made
+    edit.out_size = size
+    edit.pending = 0
+    return True
+
+
+cdef bint put_hash(Walk walk, Edit* edit, const uint8_t* digest, size_t size) noexcept nogil:
+    """Settle a SIZED edit by the prefix and the digest in hex."""
+    cdef uint8_t* made = new_bytes(&walk.edits, walk.prefix_size + 2 * size)
+    cdef size_t i
+    if made == NULL:
+        return False
+    memcpy(made, walk.prefix, walk.prefix_size)
+    edit.out = made
+    edit.out_size = walk.prefix_size + 2 * size
+    edit.pending = 0
+    made += walk.prefix_size
+    for i in range(size):
+        made[2 * i] = HEX[digest[i] >> 4]
+        made[2 * i + 1] = HEX[digest[i] & 0xF]
+    return True
