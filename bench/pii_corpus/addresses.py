@@ -52,8 +52,11 @@ def _public_v4(rnd: Random) -> str:
 def ipv4(rnd: Random) -> Value:
     value = rnd.choice(
         (
-            _public_v4(rnd), _public_v4(rnd), f"10.{rnd.randrange(256)}.{rnd.randrange(256)}.{rnd.randrange(1, 256)}",
-            f"192.168.{rnd.randrange(256)}.{rnd.randrange(1, 255)}", f"172.{rnd.randrange(16, 32)}.0.{rnd.randrange(1, 255)}",
+            _public_v4(rnd),
+            _public_v4(rnd),
+            f"10.{rnd.randrange(256)}.{rnd.randrange(256)}.{rnd.randrange(1, 256)}",
+            f"192.168.{rnd.randrange(256)}.{rnd.randrange(1, 255)}",
+            f"172.{rnd.randrange(16, 32)}.0.{rnd.randrange(1, 255)}",
         )
     )  # fmt: skip
     before, after, form = rnd.choice(
@@ -73,7 +76,9 @@ def _address_v6(rnd: Random) -> ipaddress.IPv6Address:
     value = prefix << 112
     if prefix != 0xFE80:
         value |= rnd.getrandbits(32) << 80 | rnd.choice((0, rnd.getrandbits(16))) << 64
-    return ipaddress.IPv6Address(value | rnd.choice((rnd.getrandbits(64), rnd.randrange(1, 70000), rnd.getrandbits(48))))
+    return ipaddress.IPv6Address(
+        value | rnd.choice((rnd.getrandbits(64), rnd.randrange(1, 70000), rnd.getrandbits(48)))
+    )
 
 
 def ipv6(rnd: Random) -> Value:

@@ -67,11 +67,11 @@ def _luhn_digit(body: str) -> str:
 def _printed(number: str, rnd: Random) -> str:
     separator = rnd.choice(("", " ", "-"))
     if len(number) in (14, 15):
-        groups = (number[:4], number[4:10], number[10:])
+        groups = [number[:4], number[4:10], number[10:]]
     elif len(number) == 18:
         return number
     else:
-        groups = tuple(number[at : at + 4] for at in range(0, len(number), 4))
+        groups = [number[at : at + 4] for at in range(0, len(number), 4)]
     return separator.join(groups)
 
 

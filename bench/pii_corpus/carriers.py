@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SENTENCES = (
     "request from {} took 12 ms",
     "could not process {}, retrying in 5 s",
-    "level=warn msg=\"rejected {}\" attempt=3",
+    'level=warn msg="rejected {}" attempt=3',
     "user said: {}. Nothing was changed",
     "2026-03-04T10:11:12.345Z INFO node-017 checked {} (ok)",
     "<{}> is already in use",
@@ -45,11 +45,11 @@ def carry(kind: str, value: Value, rnd: Random) -> Example:
     """Put a value into one of the carriers, all equally often."""
     keys = _KEYS.get(kind, _ANY_KEY)
     before, after = _surroundings(kind, keys, rnd, announced=value.announced)
-    parts = (value.before, value.text, value.after)
+    parts = [value.before, value.text, value.after]
     if "?" in before and kind != "private_key":
         # in a query, a value is percent-encoded, with one of the two forms of a space and with or without the `@`
         safe = rnd.choice(("@:/", ":/", "@:/ "))
-        parts = tuple(quote(part, safe=safe).replace(" ", "+") for part in parts)
+        parts = [quote(part, safe=safe).replace(" ", "+") for part in parts]
     start = len((before + parts[0]).encode())
     return Example((before + "".join(parts) + after).encode(), kind, start, start + len(parts[1].encode()), value.note)
 

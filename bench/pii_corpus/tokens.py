@@ -22,7 +22,11 @@ _WORDS = ("butterfly", "falcon", "Sommer", "correct", "hunter", "Tr0ub4dor", "к
 def _some(alphabet: str, count: int, rnd: Random) -> str:
     text = "".join(rnd.choices(alphabet, k=count))
     # the ends are no punctuation, as with most real ones
-    return rnd.choice(_ALNUM if "g" in alphabet else alphabet) + text[1:-1] + rnd.choice(_ALNUM if "g" in alphabet else alphabet)
+    return (
+        rnd.choice(_ALNUM if "g" in alphabet else alphabet)
+        + text[1:-1]
+        + rnd.choice(_ALNUM if "g" in alphabet else alphabet)
+    )
 
 
 def _segment(content: dict[str, object]) -> str:
@@ -32,9 +36,17 @@ def _segment(content: dict[str, object]) -> str:
 
 def jwt(rnd: Random) -> Value:
     algorithm, size = rnd.choice(
-        (("HS256", 32), ("HS384", 48), ("HS512", 64), ("RS256", 256), ("ES256", 64), ("PS512", 512), ("EdDSA", 64),
-         ("none", 0))
-    )  # fmt: skip
+        (
+            ("HS256", 32),
+            ("HS384", 48),
+            ("HS512", 64),
+            ("RS256", 256),
+            ("ES256", 64),
+            ("PS512", 512),
+            ("EdDSA", 64),
+            ("none", 0),
+        )
+    )
     header: dict[str, object] = {"alg": algorithm}
     if rnd.random() < 0.7:
         header["typ"] = rnd.choice(("JWT", "at+jwt"))
@@ -79,10 +91,19 @@ def api_key(rnd: Random) -> Value:
             ("GitHub", f"gh{rnd.choice('pousr')}_{_some(_ALNUM, 36, rnd)}"),
             ("GitHub fine-grained", f"github_pat_{_some(_ALNUM, 22, rnd)}_{_some(_ALNUM, 59, rnd)}"),
             ("GitLab", f"glpat-{_some(_URL_SAFE, 20, rnd)}"),
-            ("Slack bot", f"xoxb-{rnd.randrange(10**11, 10**12)}-{rnd.randrange(10**12, 10**13)}-{_some(_ALNUM, 24, rnd)}"),
-            ("Slack user", f"xoxp-{rnd.randrange(10**11, 10**12)}-{rnd.randrange(10**11, 10**12)}-{_some(_HEX, 32, rnd)}"),
+            (
+                "Slack bot",
+                f"xoxb-{rnd.randrange(10**11, 10**12)}-{rnd.randrange(10**12, 10**13)}-{_some(_ALNUM, 24, rnd)}",
+            ),
+            (
+                "Slack user",
+                f"xoxp-{rnd.randrange(10**11, 10**12)}-{rnd.randrange(10**11, 10**12)}-{_some(_HEX, 32, rnd)}",
+            ),
             ("Slack app", f"xapp-1-A{_some(_UPPER, 10, rnd)}-{rnd.randrange(10**12, 10**13)}-{_some(_HEX, 64, rnd)}"),
-            ("Stripe", f"{rnd.choice(('sk', 'rk'))}_{rnd.choice(('live', 'test'))}_{_some(_ALNUM, rnd.choice((24, 99)), rnd)}"),
+            (
+                "Stripe",
+                f"{rnd.choice(('sk', 'rk'))}_{rnd.choice(('live', 'test'))}_{_some(_ALNUM, rnd.choice((24, 99)), rnd)}",
+            ),
             ("Stripe webhook", f"whsec_{_some(_ALNUM, 32, rnd)}"),
             ("OpenAI", f"sk-{_some(_ALNUM, 48, rnd)}"),
             ("OpenAI project", f"sk-proj-{_some(_URL_SAFE, 120, rnd)}"),
@@ -101,8 +122,16 @@ def api_key(rnd: Random) -> Value:
 
 
 def private_key(rnd: Random) -> Value:
-    label = rnd.choice(("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY", "ENCRYPTED PRIVATE KEY",
-                        "PGP PRIVATE KEY BLOCK"))  # fmt: skip
+    label = rnd.choice(
+        (
+            "PRIVATE KEY",
+            "RSA PRIVATE KEY",
+            "EC PRIVATE KEY",
+            "OPENSSH PRIVATE KEY",
+            "ENCRYPTED PRIVATE KEY",
+            "PGP PRIVATE KEY BLOCK",
+        )
+    )
     newline = rnd.choice(("\n", "\\n", "\r\n"))
     body = newline.join(base64.b64encode(rnd.randbytes(48)).decode() for _ in range(rnd.randrange(3, 26)))
     return Value(f"-----BEGIN {label}-----{newline}{body}{newline}-----END {label}-----", label)
@@ -114,17 +143,26 @@ def secret(rnd: Random) -> Value:
     azure = base64.b64encode(rnd.randbytes(64)).decode()
     before, text, after, note = rnd.choice(
         (
-            ("password=", password, "", "password"), ("passwd: ", password, "", "password"), ('"password":"', password, '"', "JSON"),
-            ("DB_PASSWORD=", password, "", "variable"), ("user=ana;pwd=", password, ";db=x", "connection string"),
-            ("api_key=", opaque, "", "API key"), ("X-Api-Key: ", opaque, "", "header"), ('"apiKey": "', opaque, '"', "JSON"),
-            ("client_secret=", opaque, "&x=1", "form"), ("access_token=", opaque, "", "form"),
-            ("Authorization: Bearer ", opaque, "", "header"), ("bearer ", opaque, " expired", "sentence"),
+            ("password=", password, "", "password"),
+            ("passwd: ", password, "", "password"),
+            ('"password":"', password, '"', "JSON"),
+            ("DB_PASSWORD=", password, "", "variable"),
+            ("user=ana;pwd=", password, ";db=x", "connection string"),
+            ("api_key=", opaque, "", "API key"),
+            ("X-Api-Key: ", opaque, "", "header"),
+            ('"apiKey": "', opaque, '"', "JSON"),
+            ("client_secret=", opaque, "&x=1", "form"),
+            ("access_token=", opaque, "", "form"),
+            ("Authorization: Bearer ", opaque, "", "header"),
+            ("bearer ", opaque, " expired", "sentence"),
             ("Authorization: Basic ", base64.b64encode(f"ana:{password}".encode()).decode(), "", "header"),
-            ("AccountName=x;AccountKey=", azure, ";", "Azure"), ("SharedAccessKey=", azure, "", "Azure"),
+            ("AccountName=x;AccountKey=", azure, ";", "Azure"),
+            ("SharedAccessKey=", azure, "", "Azure"),
             ("?sv=2022-11-02&sig=", azure.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"), "", "Azure SAS"),
             ("aws_secret_access_key = ", _some(_ALNUM + "/+", 40, rnd), "", "AWS"),
             ("postgres://app:", _some(_ALNUM + "$!*", 14, rnd), "@db.example.com:5432/x", "URL"),
-            ("redis://:", opaque, "@cache.example.com:6379", "URL"), ("secret: '", password, "'", "YAML"),
+            ("redis://:", opaque, "@cache.example.com:6379", "URL"),
+            ("secret: '", password, "'", "YAML"),
         )
-    )  # fmt: skip
+    )
     return Value(text, note, before, after)

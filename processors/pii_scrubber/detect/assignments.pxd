@@ -224,7 +224,7 @@ cdef inline Py_ssize_t bearer_at(
 cdef inline Py_ssize_t url_password_before(
     const uint8_t *text, Py_ssize_t size, Py_ssize_t floor, Py_ssize_t at, int length
 ) noexcept nogil:
-    """Where the password begins that ends at the `@` (or `%40`, `length` bytes) of `scheme://user:password@host`, or -1."""
+    """Where the password of `scheme://user:password@host` begins whose `@` (or `%40`) is at `at`, or -1."""
     cdef Py_ssize_t here = at, colon = -1
     cdef uint8_t byte
     if not has(text, size, at + length, ALNUM) and peek(text, size, at + length) != c"[":

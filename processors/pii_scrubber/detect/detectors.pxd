@@ -13,9 +13,11 @@ cdef class ValueDetectors:
     cdef uint32_t first[256]
     cdef uint32_t second[256]
     cdef object patterns
-    cdef object replacements
+    cdef object replace             # (kind, found) -> what stands in for it
+    cdef dict masks                 # what stands in for a kind, whatever was found
 
     cdef int may_hold(self, const uint8_t *at, Py_ssize_t size) noexcept nogil
     cdef bint next_found(
         self, const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t floor, Found *found
     ) noexcept nogil
+    cdef bytes stand_in(self, int kind, const uint8_t *found, Py_ssize_t size)

@@ -20,7 +20,7 @@ from processors.pii_scrubber.detect.kinds cimport (
 )
 from processors.pii_scrubber.detect.numbers cimport Number, read_number
 from processors.pii_scrubber.detect.phones cimport phone_at
-from processors.pii_scrubber.detect.tokens cimport jwt_at, private_key_at, vendor_at
+from processors.pii_scrubber.detect.tokens cimport index_vendors, jwt_at, private_key_at, vendor_at
 
 from processors.pii_scrubber.detect.kinds import Finding, Kind
 from processors.pii_scrubber.detect.patterns import ValuePatterns
@@ -28,6 +28,7 @@ from processors.pii_scrubber.detect.replacements import marker
 
 fill_classes()
 fill_iban_lengths()
+index_vendors()
 
 cdef extern from *:
     """
@@ -70,7 +71,7 @@ cdef inline bint keep(Found *found, Py_ssize_t start, Py_ssize_t end, Py_ssize_t
 cdef inline Py_ssize_t azure_secret_around(
     const uint8_t *text, Py_ssize_t size, Py_ssize_t floor, Py_ssize_t at
 ) noexcept nogil:
-    """Where the Entra client secret begins (three characters, a digit, `Q~`, 31 or more) whose `Q` is at `at`; or -1."""
+    """Where the Entra client secret (3 characters, a digit, `Q~`, 31 or more) begins whose `Q` is at `at`, or -1."""
     cdef Py_ssize_t start = at - 4, i
     if start < floor or not has(text, size, at - 1, DIGIT) or not starts_word(text, start, TOKEN):
         return -1
@@ -206,7 +207,9 @@ cdef class ValueDetectors:
                 raise ValueError(f"there is no kind of value called {name!r}") from None
         self.patterns = ValuePatterns(custom, allowed_values, blocked_values)
         self.patterned = bool(self.patterns)
-        self.replacements = (replace or marker, {n: p.mask for n, p in self.patterns.masks.items()})
+        self.replace = replace or marker
+        self.masks = {int(k): marker(k, b"") for k in Kind} if replace is None else {}
+        self.masks |= {kind: mask for kind, mask in self.patterns.masks.items() if mask is not None}
         for byte in range(256):
             self.second[byte] = 1
         if self.wanted & (1 << IBAN | 1 << IPV4 | 1 << CARD | 1 << PHONE):
@@ -320,33 +323,40 @@ cdef class ValueDetectors:
     def scrub(self, bytes value not None):
         """`value` with every finding replaced; None when there is none, or when nothing would change."""
         cdef const uint8_t *text = value
-        cdef Py_ssize_t at = 0
-        if not self.may_hold(text, len(value)):
-            return None
-        pieces = []
-        for finding in self.find(value):
-            pieces.append(value[at:finding.start])
-            pieces.append(self.replacement(finding.kind, value[finding.start:finding.end]))
-            at = finding.end
+        cdef Py_ssize_t size = len(value), at = 0
+        cdef Found found
+        cdef list pieces = []
+        if self.patterned:
+            for finding in self.find(value):
+                pieces.append(value[at:finding.start])
+                pieces.append(self.replacement(finding.kind, value[finding.start:finding.end]))
+                at = finding.end
+        elif self.may_hold(text, size):
+            while self.next_found(text, size, at, at, &found):
+                pieces.append(value[at:found.start])
+                pieces.append(self.stand_in(found.kind, text + found.start, found.end - found.start))
+                at = found.end
         if not pieces:
             return None
         pieces.append(value[at:])
         scrubbed = b"".join(pieces)
         return None if scrubbed == value else scrubbed
 
-    def replacement(self, int kind, bytes found not None):
-        """What stands in for a finding."""
+    cdef bytes stand_in(self, int kind, const uint8_t *found, Py_ssize_t size):
         cdef uint8_t masked[48]
         cdef int length = 0
         if kind == IPV4:
-            length = mask_ipv4(found, len(found), masked)
+            length = mask_ipv4(found, size, masked)
         elif kind == IPV6:
-            length = mask_ipv6(found, len(found), masked)
+            length = mask_ipv6(found, size, masked)
         if length:
             return masked[:length]
-        replace, masks = self.replacements
-        mask = masks.get(kind)
-        return replace(kind, found) if mask is None else mask
+        mask = self.masks.get(kind)
+        return self.replace(kind, found[:size]) if mask is None else mask
+
+    def replacement(self, int kind, bytes found not None):
+        """What stands in for a finding."""
+        return self.stand_in(kind, found, len(found))
 
 
 def may_hold(ValueDetectors detectors not None, bytes value not None):

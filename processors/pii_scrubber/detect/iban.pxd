@@ -46,6 +46,8 @@ cdef inline Py_ssize_t iban_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t 
     if length == 0 or not starts_word(text, at, ALNUM):
         return -1
     check = (text[at + 2] - 48) * 10 + text[at + 3] - 48
+    if not 2 <= check <= 98:    # no others come out of the calculation
+        return -1
     while count < length:
         if here >= size:
             return -1

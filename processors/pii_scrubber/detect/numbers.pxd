@@ -7,6 +7,8 @@ from processors.pii_scrubber.detect.classes cimport DIGIT, escape, pii_class
 cdef enum:
     MOST_GROUPS = 8
     MOST_DIGITS = 24
+    SPARSE_GROUPS = 4
+    SPARSE_DIGITS = 6
 
     # what stands before a group; several may
     SPACE = 1     # also the no-break ones, `%20`, and the `+` of a URL
@@ -112,6 +114,8 @@ cdef inline void read_number(const uint8_t *text, Py_ssize_t size, Py_ssize_t at
         number.end[number.groups] = at
         number.groups += 1
         number.digits += length
+        if number.groups == SPARSE_GROUPS and number.digits < SPARSE_DIGITS:
+            return    # a row of small numbers: no card and no phone number begins so
         start = read_separator(text, size, at, &kinds)
         if start < 0:
             return

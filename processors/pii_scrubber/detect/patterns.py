@@ -10,7 +10,7 @@ import re2
 from processors.pii_scrubber.detect.kinds import BLOCKED, FIRST_CUSTOM, Finding, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _ADDRESSES = (Kind.IPV4, Kind.IPV6)
 
@@ -42,14 +42,31 @@ def _text(error: Exception) -> str:
     return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
 
 
+def _any_of(patterns: Sequence[str]) -> Any | None:
+    """One pattern that matches where any of these does; None for none, or when they are too many for one.
+
+    An RE2 Set would be quicker by a third, but finds nothing in silence when it runs out of memory.
+    """
+    if not patterns:
+        return None
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    try:
+        return re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), options)
+    except re2.error:
+        return None
+
+
 class ValuePatterns:
     """Custom, allowed and blocked patterns over one value. False when there is nothing that could find anything."""
 
     def __init__(self, custom: Sequence[CustomPattern], allowed: Sequence[str], blocked: Sequence[str]) -> None:
-        self.masks = {FIRST_CUSTOM + number: pattern for number, pattern in enumerate(custom)}
+        self.masks = {FIRST_CUSTOM + number: pattern.mask for number, pattern in enumerate(custom)}
         finders = [(FIRST_CUSTOM + number, pattern.pattern) for number, pattern in enumerate(custom)]
         finders += [(BLOCKED, pattern) for pattern in blocked]
         self._finders = [(kind, _compile(pattern)) for kind, pattern in finders]
+        self._any = _any_of([pattern for _, pattern in finders])
         self._allowed = [_compile(pattern) for pattern in allowed]
 
     def __bool__(self) -> bool:
@@ -57,17 +74,42 @@ class ValuePatterns:
 
     def joined(self, value: bytes, findings: list[Finding]) -> list[Finding]:
         """`findings` of the built-in kinds and those of the patterns, in order; what overlaps is joined into one."""
-        allowed = [match.span() for pattern in self._allowed for match in pattern.finditer(value)]
-        more: list[Finding] = []
-        for kind, pattern in self._finders:
-            if kind != BLOCKED or not allowed:
-                more += _matches(kind, pattern, value)
-        spared = [
+        finders = self._finders if self._any is None or self._any.search(value) else []
+        if not finders and not findings:
+            return findings
+        allowed = _ranges(self._allowed, value)
+        more = [
             finding
-            for finding in [*findings, *more]
-            if not any(start <= finding.start and finding.end <= end for start, end in allowed)
+            for kind, pattern in finders
+            if kind != BLOCKED or not allowed
+            for finding in _matches(kind, pattern, value)
         ]
-        return _without_overlaps(spared) if more else spared
+        if more:
+            findings = sorted([*findings, *more], key=lambda found: (found.start, -found.end))
+        if allowed:
+            findings = list(_outside(findings, allowed))
+        return _without_overlaps(findings) if more else findings
+
+
+def _ranges(patterns: Iterable[Any], value: bytes) -> list[tuple[int, int]]:
+    """Where any of the patterns matches, in order; what overlaps is one."""
+    ranges: list[tuple[int, int]] = []
+    for start, end in sorted(match.span() for pattern in patterns for match in pattern.finditer(value)):
+        if ranges and start < ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], max(end, ranges[-1][1]))
+        else:
+            ranges.append((start, end))
+    return ranges
+
+
+def _outside(findings: Iterable[Finding], ranges: list[tuple[int, int]]) -> Iterator[Finding]:
+    """Those of the findings, which are in order, that don't lie within one of the ranges."""
+    place = 0
+    for finding in findings:
+        while place < len(ranges) and ranges[place][1] <= finding.start:
+            place += 1
+        if place == len(ranges) or not (ranges[place][0] <= finding.start and finding.end <= ranges[place][1]):
+            yield finding
 
 
 def _matches(kind: int, pattern: Any, value: bytes) -> Iterable[Finding]:
@@ -80,12 +122,12 @@ def _matches(kind: int, pattern: Any, value: bytes) -> Iterable[Finding]:
 
 
 def _without_overlaps(findings: list[Finding]) -> list[Finding]:
-    """Nothing that any finding covers stays: overlapping ones become one, of the longer one's kind.
+    """Of findings in order, overlapping ones become one, of the longer one's kind: all that any covers goes.
 
     An address that is joined with something else is no address any more: the other one's kind wins.
     """
     joined: list[Finding] = []
-    for finding in sorted(findings, key=lambda found: (found.start, -found.end)):
+    for finding in findings:
         last = joined[-1] if joined else None
         if last is None or finding.start >= last.end:
             joined.append(finding)

@@ -1,6 +1,6 @@
 """Phone numbers: international ones by country code and length (ITU-T E.164), national ones by their groups.
 
-A number without `+`, separators or a word such as `phone` before it is not found: nothing tells it from an order number.
+A number without `+`, separators or a word such as `phone` before it is not found: it may as well be an order number.
 """
 
 from libc.stdint cimport uint8_t, uint32_t

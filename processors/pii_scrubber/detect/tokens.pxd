@@ -26,9 +26,10 @@ cdef extern from *:
         {"ACCA", 4, PII_CLOUD, PII_CAPITALS, 16, 16, 0},
         {"AIza", 4, PII_CLOUD, PII_WORD, 35, 35, 0},              /* Google API key */
         {"GOCSPX-", 7, PII_CLOUD, PII_WORD, 20, 0, 0},            /* Google OAuth client secret */
-        {"ya29.", 5, PII_CLOUD, PII_WORD, 20, 0, 0},              /* Google OAuth access token */
+        {"SG.", 3, PII_API, PII_WORD, 22, 22, 0},                 /* SendGrid: a dot and 43 more */
+        {"SK", 2, PII_API, PII_HEXES, 32, 32, 0},                 /* Twilio */
         {"dop_v1_", 7, PII_CLOUD, PII_HEXES, 64, 64, 0},          /* DigitalOcean */
-        {"hvs.", 4, PII_CLOUD, PII_WORD, 24, 0, 0},               /* HashiCorp Vault */
+        {"dckr_pat_", 9, PII_API, PII_WORD, 20, 0, 0},            /* Docker */
         {"ghp_", 4, PII_API, PII_WORD, 36, 0, 0},                 /* GitHub */
         {"gho_", 4, PII_API, PII_WORD, 36, 0, 0},
         {"ghu_", 4, PII_API, PII_WORD, 36, 0, 0},
@@ -36,6 +37,20 @@ cdef extern from *:
         {"ghr_", 4, PII_API, PII_WORD, 36, 0, 0},
         {"github_pat_", 11, PII_API, PII_WORD, 22, 0, 0},
         {"glpat-", 6, PII_API, PII_WORD, 20, 0, 0},               /* GitLab */
+        {"glsa_", 5, PII_API, PII_WORD, 32, 0, 0},                /* Grafana */
+        {"gsk_", 4, PII_API, PII_ALNUM, 40, 0, 0},                /* Groq */
+        {"hvs.", 4, PII_CLOUD, PII_WORD, 24, 0, 0},               /* HashiCorp Vault */
+        {"hf_", 3, PII_API, PII_ALNUM, 30, 0, 0},                 /* Hugging Face */
+        {"npm_", 4, PII_API, PII_ALNUM, 36, 36, 0},               /* npm */
+        {"nvapi-", 6, PII_API, PII_WORD, 40, 0, 0},               /* NVIDIA */
+        {"pypi-AgE", 8, PII_API, PII_WORD, 30, 0, 0},             /* PyPI */
+        {"rk_live_", 8, PII_API, PII_ALNUM, 16, 0, 0},
+        {"rk_test_", 8, PII_API, PII_ALNUM, 16, 0, 0},
+        {"sk_live_", 8, PII_API, PII_ALNUM, 16, 0, 0},            /* Stripe */
+        {"sk_test_", 8, PII_API, PII_ALNUM, 16, 0, 0},
+        {"sk-", 3, PII_API, PII_WORD, 20, 0, 1},                  /* OpenAI, Anthropic and others that follow them */
+        {"shpat_", 6, PII_API, PII_HEXES, 32, 32, 0},             /* Shopify */
+        {"whsec_", 6, PII_API, PII_ALNUM, 24, 0, 0},
         {"xoxb-", 5, PII_API, PII_WORD, 10, 0, 0},                /* Slack */
         {"xoxp-", 5, PII_API, PII_WORD, 10, 0, 0},
         {"xoxa-", 5, PII_API, PII_WORD, 10, 0, 0},
@@ -45,24 +60,10 @@ cdef extern from *:
         {"xoxc-", 5, PII_API, PII_WORD, 10, 0, 0},
         {"xoxd-", 5, PII_API, PII_WORD, 10, 0, 0},
         {"xapp-", 5, PII_API, PII_WORD, 20, 0, 0},
-        {"sk_live_", 8, PII_API, PII_ALNUM, 16, 0, 0},            /* Stripe */
-        {"sk_test_", 8, PII_API, PII_ALNUM, 16, 0, 0},
-        {"rk_live_", 8, PII_API, PII_ALNUM, 16, 0, 0},
-        {"rk_test_", 8, PII_API, PII_ALNUM, 16, 0, 0},
-        {"whsec_", 6, PII_API, PII_ALNUM, 24, 0, 0},
-        {"sk-", 3, PII_API, PII_WORD, 20, 0, 1},                  /* OpenAI, Anthropic and others that follow them */
-        {"hf_", 3, PII_API, PII_ALNUM, 30, 0, 0},                 /* Hugging Face */
-        {"npm_", 4, PII_API, PII_ALNUM, 36, 36, 0},               /* npm */
-        {"pypi-AgE", 8, PII_API, PII_WORD, 30, 0, 0},             /* PyPI */
-        {"SG.", 3, PII_API, PII_WORD, 22, 22, 0},                 /* SendGrid: a dot and 43 more */
-        {"SK", 2, PII_API, PII_HEXES, 32, 32, 0},                 /* Twilio */
-        {"shpat_", 6, PII_API, PII_HEXES, 32, 32, 0},             /* Shopify */
-        {"dckr_pat_", 9, PII_API, PII_WORD, 20, 0, 0},            /* Docker */
-        {"glsa_", 5, PII_API, PII_WORD, 32, 0, 0},                /* Grafana */
-        {"nvapi-", 6, PII_API, PII_WORD, 40, 0, 0},               /* NVIDIA */
-        {"gsk_", 4, PII_API, PII_ALNUM, 40, 0, 0},                /* Groq */
+        {"ya29.", 5, PII_CLOUD, PII_WORD, 20, 0, 0},              /* Google OAuth access token */
         {0, 0, 0, 0, 0, 0, 0}
     };
+    static const pii_vendor *pii_vendors_of[256];    /* the first that begins with a byte */
     """
     ctypedef struct pii_vendor:
         const char *prefix
@@ -73,10 +74,20 @@ cdef extern from *:
         uint8_t most
         uint8_t mixed
     const pii_vendor pii_vendors[]
+    const pii_vendor *pii_vendors_of[256]
 
 cdef enum:
     LONGEST_HEADER = 4096     # of a JWT, in base64; a longer one needs `eyJ` at its payload, too
     SECRET_OF_AWS = 40
+
+
+cdef inline void index_vendors() noexcept:
+    """Fill `pii_vendors_of`. The vendors stand in the order of their first letters."""
+    cdef const pii_vendor *vendor = pii_vendors
+    while vendor.length:
+        if pii_vendors_of[<uint8_t>vendor.prefix[0]] == NULL:
+            pii_vendors_of[<uint8_t>vendor.prefix[0]] = vendor
+        vendor += 1
 
 
 cdef inline bint is_mixed(const uint8_t *text, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
@@ -114,16 +125,14 @@ cdef inline Py_ssize_t end_of_partner(const uint8_t *text, Py_ssize_t size, Py_s
 
 cdef inline Py_ssize_t vendor_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, int *kind) noexcept nogil:
     """The end of the vendor's token that begins at `at`, or -1; its kind. `at` must begin a word."""
-    cdef const pii_vendor *vendor = pii_vendors
+    cdef const pii_vendor *vendor = pii_vendors_of[text[at]]
     cdef Py_ssize_t end, secret
-    while vendor.length:
-        if text[at] == <uint8_t>vendor.prefix[0] and vendor.length < size - at and memcmp(
-            text + at, vendor.prefix, vendor.length
-        ) == 0:
-            break
-        vendor += 1
-    if vendor.length == 0:
+    if vendor == NULL:
         return -1
+    while not (vendor.length < size - at and memcmp(text + at, vendor.prefix, vendor.length) == 0):
+        vendor += 1
+        if vendor.length == 0 or <uint8_t>vendor.prefix[0] != text[at]:
+            return -1
     end = run(text, size, at + vendor.length, vendor.classes)
     secret = end - at - vendor.length
     if secret < vendor.fewest or (vendor.most and secret > vendor.most) or has(text, size, end, ALNUM):
