@@ -30,11 +30,13 @@ def cluster(kafka_here, tmp_path):
         yield cluster
 
 
-def _flip(folder, partition, payload):
+def _flip(folder, partition, payload, nth=0):
     """Flip one bit in the middle of a payload that is kept in plain."""
     (path,) = folder.rglob(f"{partition}/00000000000000000000.log")
     content = bytearray(path.read_bytes())
-    at = content.index(payload) + len(payload) // 2
+    at = 0
+    for _ in range(nth + 1):
+        at = content.index(payload, at) + len(payload) // 2
     content[at] ^= 0x10
     path.write_bytes(content)
 
@@ -74,6 +76,32 @@ async def test_exactly_the_damaged_batches_are_lost_to_head_and_tail(cluster, tm
         for partition in follower.partitions.values():
             await partition.commit(partition.end)
     assert [await topics.committed(number) for number in range(3)] == [25, 10, 10]
+
+
+async def test_a_damaged_batch_of_many_records_is_passed_at_once(cluster, tmp_path):
+    topics = await Topics(cluster.bootstrap, recent_bytes=0).create()
+    await topics.put(GOOD[0])
+    many = payloads(1000, 3000, size=20)
+    await topics.put_batch(many, max_batch_size=1 << 20)
+    await topics.put_batch(many, max_batch_size=1 << 20)
+    await topics.put(GOOD[1])
+    await topics.put_batch(many, max_batch_size=1 << 20)
+
+    def damage():
+        _flip(tmp_path, f"{topics.data}-0", many[7])
+        _flip(tmp_path, f"{topics.data}-0", many[7], nth=1)
+
+    await _restarted(cluster, damage)
+    follower = Follower(commits=False)
+    async with topics.life(follower):
+        await follower.assigned_once.wait()
+        (partition,) = follower.partitions.values()
+        assert await until(lambda: partition.fetched == 9002) < 3
+        await follower.has(3002)
+        whole = [GOOD[0], *many, GOOD[1]]
+        assert follower.payloads == whole
+        assert [record.payload for record in await _again(partition)] == whole
+    assert topics.counted("lost_records", reason="damaged") == topics.counted("lost_records") == 6000
 
 
 async def test_a_batch_that_inflates_to_half_a_gigabyte_costs_itself_and_little_memory(kafka):

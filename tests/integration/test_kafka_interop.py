@@ -55,7 +55,7 @@ def _rich(count):
                 scope.scope.name = f"scope {two}"
                 for three in range(4):
                     span = scope.spans.add(name=f"{number}.{one}.{two}.{three}", start_time_unix_nano=number)
-                    span.trace_id = (number * 7 + three).to_bytes(16, "little")
+                    span.trace_id = (1 + number * 7 + three).to_bytes(16, "little")
                     span.span_id = (1 + number * 24 + one * 8 + two * 4 + three).to_bytes(8, "big")
                     span.events.add(name="an event")
         requests.append(request.SerializeToString())

@@ -7,10 +7,12 @@ once more, one at a time.
 
 from __future__ import annotations
 
+import struct
 from gzip import BadGzipFile
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
+from aiokafka.protocol.fetch import FetchRequest
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 POLL_MS = 200
 MAX_BYTES = 2 << 20
 
+_HEADER = struct.Struct(">qiibIhi")
+"""Of a batch: first offset, length, leader's epoch, version, checksum, attributes, last offset less the first one."""
+_VERSION = 2
 _OTHERWISE = (KafkaError, ConsumerStoppedError, OSError, TimeoutError)
 
 
@@ -50,3 +55,33 @@ async def read_up_to_damage(
         records.append(record)
         size += len(record.value or b"") + 1
     return records, False
+
+
+async def end_of_batch(consumer: AIOKafkaConsumer, tp: TopicPartition, position: int) -> int:
+    """The offset behind the batch that begins at or before `position`, where a look at what follows confirms it.
+
+    Otherwise the offset behind `position`. A batch may hold a million records, which would take as many fetches.
+    """
+    try:
+        header, end = await _batch_at(consumer, tp, position)
+        if header is not None and header[0] <= position and header[3] == _VERSION:
+            behind = header[0] + header[-1] + 1
+            if position < behind < end:
+                header, _ = await _batch_at(consumer, tp, behind)
+                if header is not None and header[0] == behind:
+                    return behind
+            elif behind == end:
+                return behind
+    except KafkaError:
+        pass  # the next fetch will tell
+    return position + 1
+
+
+async def _batch_at(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> tuple[tuple[int, ...] | None, int]:
+    """The header of the batch with `offset`, and where the partition ends. aiokafka gives headers to nobody."""
+    client = consumer._client  # noqa: SLF001 - nothing public sends a request
+    request = FetchRequest(POLL_MS, 1, 1, 0, [(tp.topic, [(tp.partition, offset, 1)])])
+    answer = await client.send(client.cluster.leader_for_partition(tp), request)
+    ((_, ((_, code, end, *_, content),)),) = answer.topics
+    readable = code == 0 and content is not None and len(content) >= _HEADER.size
+    return (_HEADER.unpack_from(content) if readable else None), end

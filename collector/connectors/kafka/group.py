@@ -18,7 +18,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from collector.connectors.kafka.damage import POLL_MS, is_damage, read_up_to_damage
+from collector.connectors.kafka.damage import POLL_MS, end_of_batch, is_damage, read_up_to_damage
 from collector.connectors.kafka.journal import DecisionJournal
 from collector.connectors.kafka.partition import KafkaPartition
 from collector.connectors.kafka.recent import PayloadBudget
@@ -224,7 +224,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
                         partition.skip(unreadable, "damaged")
                         partition.received(records)
                         unreadable = partition.fetched
-                    unreadable += damaged
+                    if damaged:
+                        unreadable = await end_of_batch(consumer, tp, unreadable)
             except (IllegalStateError, OffsetOutOfRangeError, NoOffsetForPartitionError):
                 continue  # it comes again with the next fetch, if the partition is still ours
 

@@ -238,7 +238,8 @@ class KafkaPartition(Partition):
             following = min(max(first, position + 1), held if held > position else self._fresh)
             self._lose(position, following, "retention")
         except UnreadableBatchError:
-            following = position + 1
+            missed = (stop for start, stop in self._lost if start <= position < stop)  # by the head
+            following = next(missed, position + 1)
             self._lose(position, following, "damaged")
         else:
             following = min(found[-1].offset + 1, self._fresh)
@@ -277,7 +278,7 @@ class KafkaPartition(Partition):
 
     async def load_journal(self) -> Sequence[bytes]:
         """See `Partition`."""
-        return await self._journal.load()
+        return await self._journal.load(self._end)
 
     def _check_open(self) -> None:
         if self._closed:
