@@ -28,6 +28,7 @@ _COMMANDS = {
     ),
     "components": _Entry("collector.cli.components:components", "List the components that can be configured."),
     "schema": _Entry("collector.cli.schema:schema", "Print the configuration's JSON Schema, for editors."),
+    "scrub": _Entry("collector.cli.scrub:scrub", "Scrub OTLP/JSON as the gateway would, or explain what would change."),
     "kafka": _Entry("collector.cli.kafka:kafka", "Prepare the brokers of a kafka connector."),
     "generate": _Entry("bench.generator.command:generate", "Send Butterfly's own traffic to a gateway."),
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from collector.api import to_json
 from processors.pii_scrubber.actions import Action, What
+from processors.pii_scrubber.values import mask_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,7 +122,8 @@ class Explainer:
         if kind not in _LEAVES:
             return UNSCRUBBABLE
         text = base64.b64decode(value) if kind == "bytesValue" else str(value).encode()
-        return "mask" if action.what is What.MASK_IP and not self._detectors.find(text) else self._kinds(text)
+        masked = action.what is What.MASK_IP and mask_addresses(text) is not None
+        return "mask" if masked else self._kinds(text)
 
     def _kinds(self, text: bytes) -> str:
         kinds = dict.fromkeys(self._kind_name(finding.kind) for finding in self._detectors.find(text))

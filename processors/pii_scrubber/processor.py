@@ -65,7 +65,7 @@ class ScrubbingProcessor(Processor):
         self._count(self._scrubber)
         return (batch.replace(payload, count=len(batch)),)
 
-    def explain(self, signal: Signal, payload: bytes) -> tuple[list[Change], bytes]:
+    def explain_scrubbing(self, signal: Signal, payload: bytes) -> tuple[list[Change], bytes]:
         """What would change in a request and by which rule, and the request as it would go on."""
         scrubber = self.make()
         scrubbed = scrubber.scrub(signal.value, payload)
