@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from collector.api import BuildContext, Meter, Signal
@@ -219,12 +218,7 @@ async def delete_records(topics, before, partition=0):
         await admin.delete_records({TopicPartition(topics.data, partition): RecordsToDelete(before_offset=before)})
 
 
-async def eventually(action, within=20):
-    """The result of a coroutine function, tried again while the brokers refuse."""
-    deadline = time.monotonic() + within
-    while True:
-        try:
-            return await action()
-        except KafkaError:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
+def hurry(monkeypatch):
+    """Let the connector look sooner whether what was wrong is mended, and not wait at start for what won't come."""
+    monkeypatch.setattr("collector.connectors.kafka.connector.START_PATIENCE_S", 0.3)
+    monkeypatch.setattr("collector.connectors.kafka.topic_watch.CHECK_AGAIN_S", 0.3)

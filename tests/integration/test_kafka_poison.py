@@ -6,15 +6,20 @@ import os
 import pytest
 
 from collector.testing.durable_connector import payloads
-from tests.integration.kafka_lives import Follower, Topics, until
+from tests.integration.kafka_lives import Follower, Topics, hurry, until
 
 GOOD = payloads(0, 12)
 HUGE = os.urandom(900_000)
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    hurry(monkeypatch)
+
+
 @pytest.fixture
 async def topics(kafka):
-    return await Topics(kafka.bootstrap).create()
+    return await Topics(kafka.bootstrap, timeout="1s").create()
 
 
 def _reasons(records):

@@ -8,10 +8,15 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from collector.testing.durable_connector import payloads
-from tests.integration.kafka_lives import Follower, Topics, delete_records, ready, until
+from tests.integration.kafka_lives import Follower, Topics, delete_records, hurry, ready, until
 
 GOOD = payloads(0, 10)
 LARGE = payloads(0, 8, size=900_000)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    hurry(monkeypatch)
 
 
 @pytest.fixture

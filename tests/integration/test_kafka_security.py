@@ -8,7 +8,7 @@ import pytest
 from collector.ack import Outcome
 from collector.errors import ConfigError
 from collector.testing.durable_connector import append, payloads
-from tests.integration.kafka_lives import Follower, Topics, ready, until
+from tests.integration.kafka_lives import Follower, Topics, hurry, ready, until
 from tests.servers.kafka_cluster import KafkaCluster
 
 GOOD = payloads(0, 20)
@@ -21,6 +21,11 @@ BOSS = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_
 
 def _sasl(user="gateway", password=PASSWORD, mechanism="PLAIN"):
     return {"auth": {"sasl": {"mechanism": mechanism, "username": user, "password": password}}}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    hurry(monkeypatch)
 
 
 @pytest.fixture(scope="module")

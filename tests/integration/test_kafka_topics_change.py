@@ -8,9 +8,14 @@ from aiokafka.admin import NewPartitions
 from collector.ack import Outcome
 from collector.errors import StorageError
 from collector.testing.durable_connector import append, payloads
-from tests.integration.kafka_lives import Follower, Topics, until
+from tests.integration.kafka_lives import Follower, Topics, hurry, until
 
 GOOD = payloads(0, 40)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    hurry(monkeypatch)
 
 
 @pytest.fixture
