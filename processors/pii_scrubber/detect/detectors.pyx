@@ -81,6 +81,21 @@ cdef inline Py_ssize_t azure_secret_around(
     return start
 
 
+cdef inline bint in_the_middle(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
+    """Whether neither a card nor a phone number can begin with this group: what stands beside it settles that soon."""
+    cdef Py_ssize_t length
+    cdef int before = peek(text, size, at - 1)
+    if has(text, size, at - 2, DIGIT):
+        if before == c"-" or before == c".":
+            return True
+        if before == c" " and not (text[at] == c"0" and text[at + 1] == c"0"):
+            # in a row of numbers a card's first group at most, or all of its digits
+            length = run(text, min(size, at + 13), at, DIGIT) - at
+            return length != 4 and length < 13
+    # 1.2.3: neither 1.415.555.2671 nor +1.4155552671
+    return text[at + 1] == c"." and not has(text, size, at + 3, DIGIT) and before != c"+"
+
+
 cdef bint number_around(
     uint32_t wanted, const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t floor, Found *found
 ) noexcept nogil:
@@ -102,7 +117,7 @@ cdef bint number_around(
         end = ipv4_at(text, size, at)
         if end > 0:
             return keep(found, at, end, floor, IPV4)
-    if size - at < 7 or not (wants(wanted, CARD) or wants(wanted, PHONE)):
+    if size - at < 7 or not (wants(wanted, CARD) or wants(wanted, PHONE)) or in_the_middle(text, size, at):
         return False
     read_number(text, size, at, &number)
     if wants(wanted, CARD) and number.digits >= 13:

@@ -123,7 +123,8 @@ cdef inline bint is_national(const Number *number, int groups, uint8_t kinds, bi
         return digit[0] == 8 and (kinds & ~(SPACE | DASH)) == 0
     if shape == 0x3322:
         return (plain == DASH or plain == (SPACE | DASH)) and digit[0] >= 3
-    if listed or kinds & ~(SPACE | DASH):
+    # the others are weaker: nothing may follow that could make them part of something else
+    if listed or kinds & ~(SPACE | DASH) or groups < number.groups or number.after:
         return False
     if shape == 0x254:
         return digit[2] == 9 and digit[0] >= 1
