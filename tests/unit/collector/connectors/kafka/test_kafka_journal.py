@@ -45,10 +45,10 @@ class Log:
         return [each.value for each in self.records if each.key != EPOCH_KEY and each.value]
 
 
-async def opened(log):
+async def opened(log, end=1 << 40):
     journal = DecisionJournal(log)
     await journal.open()
-    return journal, await journal.load()
+    return journal, await journal.load(end)
 
 
 def number(record, name):
@@ -151,6 +151,19 @@ async def test_burying_that_an_owner_didnt_finish_is_its_successors():
     assert not any(value.startswith(b"old") for value in log.verdicts())
 
 
+async def test_verdicts_about_a_topic_that_was_made_anew_are_forgotten_all_the_same():
+    log = Log()
+    journal, _ = await opened(log)
+    for n in range(10):
+        await journal.append(b"old %d" % n, 1, 1_000_000, 0, 0)
+    journal, blobs = await opened(log, end=0)
+    assert len(blobs) == 10
+    for n in range(20):
+        await journal.append(b"new", 1, n, 0, n)
+    log.compact()
+    assert len(log.verdicts()) <= 3
+
+
 async def test_an_owner_that_was_superseded_is_told_before_it_acts():
     log = Log()
     first, _ = await opened(log)
@@ -194,6 +207,27 @@ async def test_a_void_verdict_takes_no_successors_verdict_away():
         await first.append(b"void", 1, 1, 10, 0)
     log.compact()
     assert (await opened(log))[1] == [b"acted on"]
+
+
+async def test_a_void_verdict_misleads_no_reader_about_where_to_begin():
+    log = Log()
+    await opened(log)
+    second, _ = await opened(log)
+    await second.append(b"acted on", 1, 1, 10, 0)
+    log.land(b"0/1", b"void", [("epoch", b"0"), ("at", b"1"), ("from", b"3")])
+    assert (await opened(log))[1] == [b"acted on"]
+
+
+async def test_what_was_settled_when_a_successor_came_is_forgotten_and_nothing_since():
+    log = Log()
+    first, _ = await opened(log)
+    await first.append(b"needed", 1, 5, 0, 4)
+    successor = DecisionJournal(log)
+    await successor.open()  # and asks for the committed position, which is 4
+    with pytest.raises(OwnershipLostError):
+        await first.append(b"void", 1, 9, 0, 9)
+    log.compact()
+    assert await successor.load(9) == [b"needed"]
 
 
 async def test_a_successor_isnt_disturbed_by_what_its_predecessor_still_writes():
