@@ -219,6 +219,5 @@ async def delete_records(topics, before, partition=0):
 
 
 def hurry(monkeypatch):
-    """Let the connector look sooner whether what was wrong is mended, and not wait at start for what won't come."""
-    monkeypatch.setattr("collector.connectors.kafka.connector.START_PATIENCE_S", 0.3)
+    """Let the connector look sooner whether what was wrong with the topics is mended."""
     monkeypatch.setattr("collector.connectors.kafka.topic_watch.CHECK_AGAIN_S", 0.3)

@@ -26,6 +26,7 @@ def _sasl(user="gateway", password=PASSWORD, mechanism="PLAIN"):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     hurry(monkeypatch)
+    monkeypatch.setattr("collector.connectors.kafka.connector.START_PATIENCE_S", 0.3)
 
 
 @pytest.fixture(scope="module")
