@@ -53,6 +53,25 @@ async def test_poison_between_good_records_is_put_aside_and_the_rest_delivered_i
     assert await topics.committed() == 12
 
 
+async def test_poison_that_is_too_large_to_put_aside_is_put_aside_in_part(topics):
+    """A stranger's codec makes five megabytes fit into a topic that takes one."""
+    topics.options["producer"] = {"compression": "none"}
+    large = bytes(5 << 20)
+    await topics.put(GOOD[0])
+    await topics.put(large, GOOD[1], compression_type="zstd", max_request_size=8 << 20)
+    await topics.put(b"\xff", headers=[("large", bytes(200_000))])
+    await topics.put(GOOD[2])
+    follower = Follower()
+    async with topics.life(follower):
+        await follower.has(3)
+        assert follower.payloads == GOOD[:3]
+    one, other = await topics.everything(topics.quarantine)
+    assert one.value == large[:1_000_000]
+    assert dict(one.headers) == {"butterfly-reason": b"malformed", "butterfly-size": b"5242880"}
+    assert (other.value, dict(other.headers)) == (b"\xff", {"butterfly-reason": b"malformed"})
+    assert topics.counted("quarantined_records") == 2
+
+
 async def test_nothing_is_skipped_while_the_quarantine_topic_is_away(topics):
     await topics.put(GOOD[0], b"\xff", GOOD[1])
     follower = Follower()

@@ -64,3 +64,24 @@ async def test_what_could_not_be_put_aside_is_not_counted(quarantine, producer, 
         await quarantine.put(record(), "malformed")
     assert counted == []
     assert caplog.text == ""
+
+
+async def test_a_topic_that_takes_nothing_is_not_asked_at_once_again(quarantine, producer, counted):
+    producer.fails = True
+    with pytest.raises(NotSentError):
+        await quarantine.put(record(), "malformed")
+    producer.fails = False
+    with pytest.raises(StorageError, match="the quarantine topic takes no records"):
+        await quarantine.put(record(), "malformed")
+    assert producer.sent == []
+    quarantine._not_before = 0.0
+    await quarantine.put(record(), "malformed")
+    assert counted == ["malformed"]
+
+
+async def test_what_the_topic_could_not_take_is_left_out(producer):
+    quarantine = Quarantine("aside", producer, str, logging.getLogger("butterfly.test"), largest=10)
+    await quarantine.put(record(b"x" * 11, headers=(("h", b"y" * 9000),)), "malformed")
+    assert producer.sent == [
+        ("aside", [(0, b"spans/3/99", b"x" * 10)], [("butterfly-reason", b"malformed"), ("butterfly-size", b"11")])
+    ]
