@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PARSE = "protobuf parse"
 SPANS = 8000
-ADVERSE = {
+ADVERSE: dict[str, Callable[[int], object]] = {
     "an e-mail each": lambda number: f"user{number}@example.com",
     "a user id each": lambda number: number,
     "a new key each": lambda number: number,
