@@ -141,7 +141,7 @@ class Tiers:
         }
 
     def kept_up_with(self) -> bool:
-        """Every partition has one sampler, and it keeps up, by the samplers' own account."""
+        """Every partition has one sampler, which has read nearly all and settled something less than 2 s ago."""
         owned = [self.places(name) for name in self.running()]
         places = [place for each in owned for place in each.values()]
         return len(places) == PARTITIONS and all(each.lag < 2 and each.end - each.head < 50 for each in places)
@@ -151,7 +151,10 @@ class Tiers:
         return [name for name, each in self.members.items() if each.process is not None and each.process.poll() is None]
 
     def recovery(self, within: float = 25.0) -> float:
-        """Seconds until every running member is ready and every partition is kept up with."""
+        """Seconds until every running member is ready and every partition is kept up with.
+
+        Not for a load that is younger than the decision_wait: nothing of it is settled yet. See `caught_up`.
+        """
         began = time.monotonic()
 
         def recovered() -> bool:
@@ -168,6 +171,16 @@ class Tiers:
             return {partition: place.committed for partition, place in self.places().items()} == ends
 
         self.until(done, "drained", within)
+
+    def caught_up(self, within: float = 25.0) -> None:
+        """Wait until the samplers have read everything that the brokers hold now."""
+        ends = self.ends()
+
+        def read() -> bool:
+            places = self.places()
+            return places.keys() == ends.keys() and all(places[each].head >= end for each, end in ends.items())
+
+        self.until(read, "caught up", within)
 
     def ends(self) -> dict[str, float]:
         """The offset after the newest record of each partition, from the brokers themselves."""
