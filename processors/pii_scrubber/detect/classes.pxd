@@ -37,7 +37,8 @@ cdef inline void fill_classes() noexcept:
             flags = LOWER | (HEX if byte <= 102 else 0)
         if flags:
             flags |= LOCAL | LABEL | TOKEN | BASE64
-        elif byte >= 128:
+        elif byte >= 128 and byte != 0xC2 and byte != 0xE2:
+            # those two begin signs alone: no-break spaces, quotation marks, dashes, arrows
             flags = LOCAL | LABEL
         elif byte == c"-":
             flags = LOCAL | LABEL | TOKEN

@@ -30,6 +30,8 @@ cdef inline Py_ssize_t local_start(
         return start if start >= limit and text[start] == c"\"" and start < at - 2 else at
     while start > floor and pii_class[text[start - 1]] & LOCAL:
         start -= 1
+    while start < at and text[start] & 0xC0 == 0x80:
+        start += 1    # the rest of a sign
     # a name begins with a letter, a digit or an underscore; a percent-encoded sign before it belongs to the URL
     while start < at and not (pii_class[text[start]] & ALNUM or text[start] == c"_" or text[start] >= 128):
         plain = escape(text, at, start)

@@ -27,6 +27,8 @@ FOUND = {
         "ana@example.com:587": "ana@example.com",
         "4155552671@example.com": "4155552671@example.com",
         "(ana@163.com)": "ana@163.com",
+        "«ana@example.com»": "ana@example.com",
+        "“ana@example.com”→": "ana@example.com",
     },
     "phone": {
         "+1 (415) 555-2671": "+1 (415) 555-2671",
@@ -113,7 +115,7 @@ FOUND = {
         "Ijp0cnVlfQ": ...,
         # RFC 7516, section 3.3, shortened: five parts
         "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.OKOawDo13gRp2ojaHV7LFpZcgV7T6DVZKTyKOMTYUmKoTCVJRgckCL9k"
-        ".48V1_ALb6US04U3b.5eym8TW_c8SuK0ltJ3rpYIzOeDQz7TALvtu6UG9oMo4vpzs9tX_EFShS8iB7j6ji.XFBoMYUZodetZdvTiFvSkQ": ...,
+        ".48V1_ALb6US04U3b.5eym8TW_c8SuK0ltJ3rpYIzOeDQz7TALvtu6UG9oMo4vpzs9tX_EFShS8iB7j6.XFBoMYUZodetZdvTiFvSkQ": ...,
     },
     "cloud_key": {
         "AKIAIOSFODNN7EXAMPLE": "AKIAIOSFODNN7EXAMPLE",
