@@ -43,7 +43,7 @@ class Membership(Protocol):
         """Count, and tell of, the offsets from `start` to before `stop`, which the topic could not give back."""
 
     def lost(self, partition: KafkaPartition) -> None:
-        """The journal showed that another process owns `partition`."""
+        """The journal, or a refused commit, showed that another process owns `partition`."""
 
     def sign(self, tp: TopicPartition) -> object:
         """Something that changes whenever the broker has answered a fetch of `tp`."""
@@ -261,7 +261,11 @@ class KafkaPartition(Partition):
         if position <= self._committed:
             return
         self._check_open()
-        await self._group.commit(self.tp, position)
+        try:
+            await self._group.commit(self.tp, position)
+        except OwnershipLostError:
+            self._group.lost(self)
+            raise
         self._committed = max(self._committed, position)
         self._lost = [(start, stop) for start, stop in self._lost if stop > self._committed]
         if not self._closed:

@@ -413,6 +413,8 @@ async def test_a_commit_that_failed_is_not_committed(error):
     with pytest.raises(type(error)):
         await fixture.partition.commit(1)
     assert fixture.partition.committed == 0
+    # Another owns it: the group takes it over anew, unless it has moved on. A log that is away keeps its owner.
+    assert fixture.group.given_up == ([fixture.partition] if isinstance(error, OwnershipLostError) else [])
     assert fixture.partition._recent.first(-1) == 0
 
 
