@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 FEWEST_BYTES = 16
 _MOST_BYTES = 4096
+_BLOCK = 64
+"""Bytes of a block of SHA-256."""
 _MISSING = (
     "user identifiers are to be hashed and there is no secret to do it with: set pepper "
     '(say "${env:BUTTERFLY_PEPPER}", from `openssl rand -hex 32`) or pepper_file, or '
@@ -34,11 +36,16 @@ class Pepper:
         if len(secret) < FEWEST_BYTES:
             raise PepperError(f"the pepper has fewer than {FEWEST_BYTES} bytes")
         self.prefix = f"{key_id}:".encode()
-        self._secret = secret
+        key = (sha256(secret).digest() if len(secret) > _BLOCK else secret).ljust(_BLOCK, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in key))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in key))
 
     def digest(self, value: bytes) -> bytes:
-        """HMAC-SHA256 of the value."""
-        return hmac.digest(self._secret, value, "sha256")
+        """HMAC-SHA256 of the value (RFC 2104), from states that hold the key already: half the cost of `hmac.digest`."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(value)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def current(config: PiiScrubberOptions) -> Pepper:

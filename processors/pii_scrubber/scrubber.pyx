@@ -19,7 +19,7 @@ from processors.pii_scrubber.text cimport is_utf8
 from processors.pii_scrubber.walk cimport (
     ADDRESS, ADDRESS_OR_LOOK, BAD_UTF8, BY_HASH, BY_LENGTH, BY_MASK, BY_REDACT, BY_RULE, COUNTS, DIGEST, HASH, INTERNAL,
     LENGTH_OF, LOOK, LOOK_AT_STATE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER, OUT_OF_MEMORY, REDACT, Text,
-    Walk, put, walk_message,
+    Walk, put, put_hash, walk_message,
 )
 from processors.pii_scrubber.wire cimport varint_size, write_varint
 
@@ -188,6 +188,11 @@ cdef class Scrubber(Walk):
             edit.pending = 0
             text = PyBytes_FromStringAndSize(<const char*>edit.out, edit.out_size)
             try:
+                if pending & ~OF_BYTES == DIGEST:
+                    new = self.digested(text)
+                    if not put_hash(self, edit, <const uint8_t*>PyBytes_AS_STRING(new), PyBytes_GET_SIZE(new)):
+                        raise MemoryError
+                    continue
                 if pending & OF_NUMBER:
                     text = number_text(text)
                 new = self.replacement(text, pending & MEANING, edit.action)
@@ -258,13 +263,18 @@ cdef class Scrubber(Walk):
         return self.replacement(text, ADDRESS if what == MASK else ADDRESS_OR_LOOK, action)
 
     cdef bytes hashed(self, bytes text):
+        """The whole of what takes the place of `text`."""
+        return self.prefix[:self.prefix_size] + self.digested(text).hex().encode()
+
+    cdef bytes digested(self, bytes text):
+        """The digest of `text`, which is remembered and counted."""
         cdef bytes digest = self.digest(text)
         remember_digest(
             &self.recent, <const uint8_t*>PyBytes_AS_STRING(text), len(text),
             <const uint8_t*>PyBytes_AS_STRING(digest), len(digest),
         )
         self.counts[BY_HASH] += 1
-        return self.prefix[:self.prefix_size] + digest.hex().encode()
+        return digest
 
     cpdef bytes look(self, bytes text):
         """What detectors make of `text`, or None when they find nothing."""

@@ -91,4 +91,5 @@ cdef class Walk:
 
 
 cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* end, Frame* frame) noexcept nogil
+cdef bint put_hash(Walk walk, Edit* edit, const uint8_t* digest, size_t size) noexcept nogil
 cdef bint put(Walk walk, Edit* edit, const uint8_t* text, size_t size) noexcept nogil
