@@ -103,7 +103,7 @@ class Tiers:
         return self.members[name]
 
     def start(self, *names: str) -> None:
-        """Start these, or all that there are, and wait until they are ready and every partition is worked through."""
+        """Start these, or all that there are, and wait until they are ready."""
         chosen = [self.members[name] for name in names or self.members]
         for each in chosen:
             each.start(wait=False)
@@ -256,7 +256,7 @@ class Load:
         return sum(each.runner.tally.retries for each in self.sendings)
 
     def ack_p99(self) -> float:
-        """Seconds, of the slower half."""
+        """Seconds, of the slowest of the sendings."""
         return max(each.runner.tally.acks.quantile(0.99) for each in self.sendings)
 
     def statuses(self) -> set[str]:
