@@ -28,10 +28,14 @@ cdef struct Number:
     Py_ssize_t end[MOST_GROUPS]
 
 
+cdef inline bint blank_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
+    return text[at] == c" " or text[at] == c"+" or escape(text, size, at) == c" "
+
+
 cdef inline Py_ssize_t read_separator(
     const uint8_t *text, Py_ssize_t size, Py_ssize_t at, uint8_t *kinds
 ) noexcept nogil:
-    """Read at most three separators that stand before a digit; where the digit is, or -1."""
+    """Read at most three separators, no blanks in a row, that stand before a digit; where the digit is, or -1."""
     cdef int count = 0, plain
     cdef uint8_t byte
     kinds[0] = 0
@@ -39,7 +43,7 @@ cdef inline Py_ssize_t read_separator(
         byte = text[at]
         if pii_class[byte] & DIGIT:
             return at if count else -1
-        if count == 3:
+        if count == 3 or kinds[0] == SPACE and blank_at(text, size, at):
             return -1
         count += 1
         if byte == c" ":

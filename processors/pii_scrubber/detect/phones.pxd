@@ -112,6 +112,8 @@ cdef inline bint is_national(const Number *number, int groups, uint8_t kinds, bi
             return False
         if shape >> 4 * (groups - 3) == 0x224 and groups > 3:
             return False    # a date before something else
+        if shape == 0x54 and kinds == DASH:
+            return False    # an American postal code
         return True
     if shape == 0x334:
         if plain == SPACE:
@@ -133,7 +135,7 @@ cdef inline bint is_national(const Number *number, int groups, uint8_t kinds, bi
     if shape == 0x344:
         return digit[0] == 1 and digit[1] >= 3
     if shape == 0x55:
-        return digit[0] >= 6
+        return digit[0] >= 6 and plain == SPACE    # else a range
     if kinds & DASH:
         return False
     if shape == 0x333:
@@ -244,7 +246,7 @@ cdef inline Py_ssize_t phone_at(
         return -1
     if (before == c"/" or before == c":" or before == c",") and has(text, size, start[0] - 2, DIGIT):
         return -1
-    if number.digit[0] == 0 and number.digit[1] == 0 and number.groups > 1:
+    if number.length[0] > 1 and number.digit[0] == 0 and number.digit[1] == 0 and number.groups > 1:
         groups = international(number, 2)
         if groups > 1 and no_code_follows(text, size, number.end[groups - 1]):
             return number.end[groups - 1]
