@@ -160,7 +160,9 @@ class Builder:
     def _sinks(self, pipeline: PipelineSpec) -> list[Sink]:
         parts = self._parts
         return [
-            LogSink(parts.connectors[id_]) if id_ in parts.connectors else parts.queues[id_]
+            LogSink(parts.connectors[id_], self._around.dead_letter, pipeline.id)
+            if id_ in parts.connectors
+            else parts.queues[id_]
             for id_ in pipeline.exporters
         ]
 

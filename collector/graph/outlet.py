@@ -7,12 +7,14 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from collector.ack import Ack, Outcome
+from collector.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from collector.batch import Batch
     from collector.component.connector import DurableConnector
+    from collector.export_queue.dead_letter import DeadLetter
     from collector.telemetry.ledger import Account
 
 
@@ -32,21 +34,44 @@ class Sink(Protocol):
 
 
 class LogSink:
-    """The appending side of a durable connector. It answers RETRY by itself where it can't write."""
+    """The appending side of a durable connector. It answers RETRY by itself where it can't write.
 
-    def __init__(self, connector: DurableConnector) -> None:
+    What it refuses for good goes to the dead letter of `pipeline` first: that is what REJECTED means.
+    """
+
+    def __init__(self, connector: DurableConnector, dead_letter: DeadLetter, pipeline: str) -> None:
         self._connector = connector
+        self._dead_letter = dead_letter
+        self._pipeline = pipeline
+        self._burials: set[asyncio.Task[None]] = set()
 
     def has_room(self, size: int) -> bool:
         del size
         return True
 
     def offer(self, batch: Batch) -> bool:
-        self._connector.append(batch)
+        def answered(outcome: Outcome, reason: str) -> None:
+            if outcome is Outcome.REJECTED:
+                task = asyncio.get_running_loop().create_task(self._bury(batch, reason))
+                self._burials.add(task)
+                task.add_done_callback(self._burials.discard)
+            else:
+                batch.ack.resolve(outcome, reason)
+
+        self._connector.append(batch.with_ack(Ack(answered)))
         return True
 
     async def room(self, size: int) -> None:
         del size
+
+    async def _bury(self, batch: Batch, reason: str) -> None:
+        try:
+            await self._dead_letter.write(batch, self._pipeline, reason)
+        except (OSError, StorageError) as error:
+            log.warning("dead letter can't be written now: %s", type(error).__name__)
+            batch.ack.resolve(Outcome.RETRY, "dead_letter")
+        else:
+            batch.ack.resolve(Outcome.REJECTED, reason)
 
 
 class Outlet:

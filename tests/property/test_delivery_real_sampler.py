@@ -9,6 +9,7 @@ import asyncio
 import collections
 import logging
 import random
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -125,7 +126,7 @@ async def life(rng, log, queue, other, *, steps):
     context = BuildContext("tail_sampling", logging.getLogger("test"))
     sampler = TailSampling(TailSampling.Config.model_validate(CONFIG), context)
     account = Account("traces")
-    outlet = Outlet(account, [queue, LogSink(other)], from_log=True)
+    outlet = Outlet(account, [queue, LogSink(other, SimpleNamespace(), "traces")], from_log=True)
     runner = PartitionRunner(log.reopen(), [sampler], outlet, account, None, fatal=pytest.fail)
     answering = [asyncio.create_task(each.answer()) for each in (queue, other)]
     await runner.start()

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from graph_fakes import FakeDeadLetter
 
 from collector.ack import Ack, Outcome
 from collector.batch import Batch
@@ -148,6 +149,8 @@ def test_a_batch_that_was_answered_is_not_sent_as_well(caplog):
     assert chain.push(batch(account, b"a", answers)) == []
     assert answers == [(Outcome.RETRY, "keeps_failed")]
     (late,) = chain.tick(11)
-    Outlet(account, [LogSink(SimpleNamespace(append=sink.append))], from_log=False).emit(late)
+    Outlet(account, [LogSink(SimpleNamespace(append=sink.append), FakeDeadLetter(), "traces")], from_log=False).emit(
+        late
+    )
     assert (sink, len(answers)) == ([], 1)
     assert "answered for before" in caplog.text

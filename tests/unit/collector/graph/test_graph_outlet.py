@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from graph_fakes import FakeDeadLetter
 
 from collector.ack import Ack, Outcome
 from collector.batch import Batch
@@ -59,7 +60,11 @@ def test_a_sender_is_answered_when_the_queue_has_it_and_the_ledger_when_it_is_de
 
 def test_a_sender_waits_for_every_log_and_not_for_the_queues(account):
     queue, one, two, answers = FakeQueue(), FakeLog(), FakeLog(), []
-    Outlet(account, [LogSink(one), queue, LogSink(two)], from_log=False).emit(batch(account, answers))
+    Outlet(
+        account,
+        [LogSink(one, FakeDeadLetter(), "traces"), queue, LogSink(two, FakeDeadLetter(), "traces")],
+        from_log=False,
+    ).emit(batch(account, answers))
     one.appended[0].ack.resolve(Outcome.DELIVERED)
     assert answers == []
     two.appended[0].ack.resolve(Outcome.RETRY, "log_full")
@@ -104,3 +109,18 @@ async def test_after_stop_what_comes_back_stays_with_the_log(account):
     queue.taken[0].ack.resolve(Outcome.RETRY, "stopped")
     assert answers == [(Outcome.RETRY, "stopped")]
     assert account.imbalance() == 0
+
+
+async def test_what_a_log_refuses_for_good_is_in_the_dead_letter_before_anybody_hears(account):
+    other, letters, answers = FakeLog(), FakeDeadLetter(refuse=1), []
+    outlet = Outlet(account, [LogSink(other, letters, "traces")], from_log=False)
+    for outcome, buried in ((Outcome.RETRY, 0), (Outcome.REJECTED, 1)):
+        outlet.emit(batch(account, answers))
+        other.appended.pop().ack.resolve(Outcome.REJECTED, "too_large")
+        assert len(answers) == buried, "not before it is written"
+        while len(answers) == buried:
+            await asyncio.sleep(0)
+        assert answers[-1][0] is outcome
+        assert len(letters.letters) == buried
+    assert letters.letters == [(b"x" * 10, 3, "traces", "too_large")]
+    assert (account.dead_lettered["too_large"], account.held) == (3, 0)

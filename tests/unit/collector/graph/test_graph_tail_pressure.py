@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 import pytest
+from graph_fakes import FakeDeadLetter
 
 from collector.ack import Ack, Outcome
 from collector.batch import Batch
@@ -93,7 +94,7 @@ async def test_a_dead_letter_that_takes_nothing_stops_the_tail():
     account, letters = Account("traces"), Letters()
     log = full_log(account)
     broken = Broken(Options(), BuildContext("broken", logging.getLogger("test")))
-    runner = runner_of(log, account, [broken], LogSink(RefusingLog()), letters)
+    runner = runner_of(log, account, [broken], LogSink(RefusingLog(), FakeDeadLetter(), "traces"), letters)
     await runner.start()
     await settle()
     assert letters.asked > 10
@@ -109,7 +110,7 @@ async def test_what_waits_for_the_dead_letter_at_the_end_stays_in_the_log():
     account, letters = Account("traces"), Letters()
     log = full_log(account)
     broken = Broken(Options(), BuildContext("broken", logging.getLogger("test")))
-    runner = runner_of(log, account, [broken], LogSink(RefusingLog()), letters)
+    runner = runner_of(log, account, [broken], LogSink(RefusingLog(), FakeDeadLetter(), "traces"), letters)
     await runner.start()
     await settle()
     await runner.stop(1)
@@ -121,7 +122,7 @@ async def test_what_waits_for_the_dead_letter_at_the_end_stays_in_the_log():
 async def test_a_log_that_gives_batches_back_stops_the_tail():
     account, other = Account("traces"), RefusingLog()
     log = full_log(account)
-    runner = runner_of(log, account, [], LogSink(other))
+    runner = runner_of(log, account, [], LogSink(other, FakeDeadLetter(), "traces"))
     await runner.start()
     for _ in range(20):
         await settle()
