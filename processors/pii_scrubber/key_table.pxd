@@ -19,6 +19,7 @@ cdef struct KeySlot:
     uint64_t hash            # 0: empty
     uint64_t offset          # of the key in `text`
     uint32_t size
+    uint32_t next            # slot of the key that came after it last time
     uint8_t action
 
 
@@ -30,6 +31,7 @@ cdef struct KeyTable:
     size_t used
     size_t room
     uint64_t seed
+    uint32_t last            # slot of the key that was found last
 
 
 cdef inline void free_keys(KeyTable* table) noexcept nogil:
@@ -38,18 +40,36 @@ cdef inline void free_keys(KeyTable* table) noexcept nogil:
     table.slots = NULL
     table.text = NULL
     table.capacity = table.count = table.used = table.room = 0
+    table.last = 0
 
 
-cdef inline int find_key(const KeyTable* table, const uint8_t* key, size_t size) noexcept nogil:
-    """The key's action, or UNKNOWN_KEY."""
+cdef inline int find_key(KeyTable* table, const uint8_t* key, size_t size) noexcept nogil:
+    """The key's action, or UNKNOWN_KEY.
+
+    Instrumentation writes its keys in the same order again and again, so the key is first compared with the one that
+    came after the last one before.
+    """
+    cdef KeySlot* slot
+    cdef uint32_t guess
+    if table.capacity == 0:
+        return UNKNOWN_KEY
+    guess = table.slots[table.last].next
+    slot = &table.slots[guess]
+    if slot.size == size and slot.hash and same_text(table.text + slot.offset, key, size):
+        table.last = guess
+        return slot.action
+    return search_key(table, key, size)
+
+
+cdef inline int search_key(KeyTable* table, const uint8_t* key, size_t size) noexcept nogil:
     cdef uint64_t hashed = text_hash(key, size, table.seed) | 1
     cdef uint64_t i = (hashed >> 7) & (table.capacity - 1)
     cdef const KeySlot* slot
-    if table.capacity == 0:
-        return UNKNOWN_KEY
     while True:
         slot = &table.slots[i]
         if slot.hash == hashed and slot.size == size and same_text(table.text + slot.offset, key, size):
+            table.slots[table.last].next = <uint32_t>i
+            table.last = <uint32_t>i
             return slot.action
         if slot.hash == 0:
             return UNKNOWN_KEY
@@ -67,9 +87,11 @@ cdef inline int grow_keys(KeyTable* table) noexcept nogil:
             while slots[place].hash:
                 place = (place + 1) & (capacity - 1)
             slots[place] = table.slots[i]
+            slots[place].next = 0        # places have changed; any will do
     free(table.slots)
     table.slots = slots
     table.capacity = capacity
+    table.last = 0
     return 0
 
 
@@ -104,6 +126,11 @@ cdef inline bint matches_glob(const uint8_t* glob, size_t glob_size, const uint8
     """Whether the whole key is as the glob says: `*` is any run of bytes, all else itself. Goes back to the last `*`
     alone, so it takes at most `glob_size` times `size` steps."""
     cdef size_t g = 0, k = 0, star = glob_size, mark = 0
+    if glob_size and size and (
+        (glob[glob_size - 1] != c'*' and glob[glob_size - 1] != key[size - 1])
+        or (glob[0] != c'*' and glob[0] != key[0])
+    ):
+        return False             # as most keys and globs are
     while k < size:
         if g < glob_size and glob[g] == c'*':
             star = g

@@ -4,12 +4,14 @@ import hashlib
 import hmac
 import logging
 
+import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from pydantic import ValidationError
 
-from collector.api import Account, Ack, Batch, BuildContext, Malformed, Outcome, Signal
+from bench.generator.traffic import Shape, Traffic
+from collector.api import Account, Ack, Batch, BuildContext, Malformed, Outcome, Probes, Signal, scan
 from collector.testing.contract import ProcessorContract
 from processors.pii_scrubber import PiiScrubber
 from processors.pii_scrubber.actions import Action, What
@@ -438,3 +440,29 @@ def test_many_new_keys_are_forgotten_again():
         keys = {f"key__{'x' * 40}__{number}": "v" for number in range(first, first + 200)}
         payload = request(**keys, user__id="u")
         assert read(run(processor, payload))["user.id"] == hashed("u")
+
+
+def test_the_sampler_sees_butterflys_traffic_as_it_was():
+    """Ids, times, status and what the policies look for; and nothing personal is left."""
+    traffic = Traffic(Shape(spans=2000))
+    ends = traffic.ends(1_700_000_000_000_000_000, 10**10)
+    probes = Probes()
+    probes.status(2)
+    probes.attribute_bool("butterfly.byzantine.detected", value=True)
+    probes.attribute_exists("butterfly.byzantine.fault_type")
+    probes.event_name(prefixes=["byzantine."])
+    probes.trace_state("ot", ["th:8"])
+    processor = build()
+    changed = 0
+    for made in traffic.requests:
+        payload = made.encode(0, ends)
+        new = run(processor, payload)
+        changed += new is not payload
+        before, after = scan(payload, probes), scan(new, probes)
+        for column in ("trace_hi", "trace_lo", "span_id", "parent_id", "start", "end", "kind", "status", "matches"):
+            assert np.array_equal(getattr(before, column), getattr(after, column)), column
+        assert not any(sign in new for sign in (b"example.com", b"203.0.113.", b"Regards", b"4242"))
+    assert changed > 0
+    assert count(processor, rule="hash") > 100
+    assert count(processor, rule="mask") > 50
+    assert count(processor, rule="length") > 30
