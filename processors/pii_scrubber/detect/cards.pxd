@@ -33,7 +33,7 @@ cdef inline bint is_issued(const uint8_t *digit, int count) noexcept nogil:
     if two == 34 or two == 37:                              # American Express
         return count == 15
     if 3000 <= four <= 3059 or four == 3095 or two == 36 or two == 38 or two == 39:  # Diners Club
-        return 14 <= count <= 19
+        return count == 14 or count == 16
     if 3528 <= four <= 3589:                                # JCB
         return 16 <= count <= 19
     if 2200 <= four <= 2205:                                # Mir, Borica

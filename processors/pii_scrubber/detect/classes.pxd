@@ -73,14 +73,27 @@ cdef inline Py_ssize_t run(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, 
 cdef inline bint starts_word(const uint8_t *text, Py_ssize_t at, int classes) noexcept nogil:
     r"""Whether what stands before `at` ends a word: no byte of `classes`, or an escape that only looks like one.
 
-    `\n` before a token in JSON text that is a string itself, and `%3D` or `%20` in a URL, are such escapes.
+    `\n` and `\u003c` in JSON text that is a string itself, and `%3D` or `%20` in a URL, are such escapes.
     """
     if at == 0 or not pii_class[text[at - 1]] & classes:
         return True
     cdef uint8_t before = text[at - 1]
     if at >= 2 and text[at - 2] == c"\\" and (before == c"n" or before == c"t" or before == c"r"):
         return True
-    return at >= 3 and text[at - 3] == c"%" and pii_class[text[at - 2]] & HEX and pii_class[before] & HEX
+    if at >= 3 and text[at - 3] == c"%" and pii_class[text[at - 2]] & HEX and pii_class[before] & HEX:
+        return True
+    return at >= 6 and is_json_escape(text, at, at - 6)
+
+
+cdef inline bint is_json_escape(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
+    r"""Whether a `\u` with its four hexadecimal digits stands at `at` (RFC 8259, section 7)."""
+    cdef int i
+    if at < 0 or size - at < 6 or text[at] != c"\\" or text[at + 1] != c"u":
+        return False
+    for i in range(2, 6):
+        if not pii_class[text[at + i]] & HEX:
+            return False
+    return True
 
 
 cdef inline int escape(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:

@@ -11,7 +11,7 @@ from processors.pii_scrubber.detect.addresses cimport ipv4_at, ipv6_at, mask_ipv
 from processors.pii_scrubber.detect.assignments cimport assigned_at, bearer_at, url_password_before
 from processors.pii_scrubber.detect.cards cimport card_at
 from processors.pii_scrubber.detect.classes cimport (
-    ALNUM, DIGIT, HEX, LETTER, TOKEN, escape, fill_classes, has, peek, pii_class, run, starts_word,
+    ALNUM, DIGIT, HEX, LETTER, TOKEN, escape, fill_classes, has, is_json_escape, peek, pii_class, run, starts_word,
 )
 from processors.pii_scrubber.detect.emails cimport email_around
 from processors.pii_scrubber.detect.first_look cimport SHORT, SHORTEST, worth_a_scan
@@ -32,7 +32,8 @@ fill_iban_lengths()
 index_vendors()
 
 cdef enum:
-    CLASSES = 31          # of first letters, bit 0 apart
+    CLASSES = 30          # of first letters, bit 0 and the one of escapes apart
+    ESCAPES = 31
 
 # first letters of tokens, and the letters that may follow
 _PAIRS = {
@@ -220,6 +221,10 @@ cdef class ValueDetectors:
             for byte in range(48, 58):
                 self.first[byte] = 1
         self.first[c"%"] = 1
+        # an escape of JSON is passed over: its letter or its digits begin nothing
+        self.first[c"\\"] = <uint32_t>1 << ESCAPES
+        for byte in b"ntru":
+            self.second[byte] |= <uint32_t>1 << ESCAPES
         if self.wanted & (1 << EMAIL | 1 << SECRET):
             self.first[c"@"] = 1
         if self.wanted & (1 << SECRET | 1 << IPV6):
@@ -258,6 +263,9 @@ cdef class ValueDetectors:
                         at -= 1
                 continue
             length = 1
+            if byte == c"\\":
+                at += 6 if is_json_escape(text, size, at) else 1 if text[at + 1] == c"u" else 2
+                continue
             if byte == c"%":
                 # what is percent-encoded is taken as the byte that it stands for
                 plain = escape(text, size, at)

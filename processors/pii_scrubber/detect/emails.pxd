@@ -7,7 +7,7 @@ No findings: hosts without a dot, literal addresses in brackets, `git@` and othe
 from libc.stdint cimport uint8_t
 
 from processors.pii_scrubber.detect.classes cimport (
-    ALNUM, DIGIT, LABEL, LETTER, LOCAL, escape, has, matches, peek, pii_class,
+    ALNUM, DIGIT, LABEL, LETTER, LOCAL, escape, has, is_json_escape, matches, peek, pii_class,
 )
 
 cdef enum:
@@ -40,6 +40,8 @@ cdef inline Py_ssize_t local_start(
         start += 3 if plain >= 0 else 1
     if start and text[start - 1] == c"\\" and at - start > 1 and text[start] in b"nrt":
         start += 1
+    elif start and at - start > 5 and is_json_escape(text, at, start - 1):
+        start += 5
     return start
 
 

@@ -27,6 +27,7 @@ FOUND = {
         "ana@example.com:587": "ana@example.com",
         "4155552671@example.com": "4155552671@example.com",
         "(ana@163.com)": "ana@163.com",
+        "\\u003cana@example.com\\u003e": "ana@example.com",
         "«ana@example.com»": "ana@example.com",
         "“ana@example.com”→": "ana@example.com",
     },
@@ -92,6 +93,8 @@ FOUND = {
         "4.3.2.1.in-addr.arpa": "4.3.2.1",
         "ip-10.1.2.3": "10.1.2.3",
         "x=10.1.2.3&y": "10.1.2.3",
+        "\\u003c10.1.2.3\\u003e": "10.1.2.3",
+        "a\\n10.1.2.3\\n": "10.1.2.3",
     },
     "ipv6": {
         "2001:db8:85a3::8a2e:370:7334": "2001:db8:85a3::8a2e:370:7334",
