@@ -154,10 +154,10 @@ async def test_transactions_are_read_through_their_markers(topics):
     assert follower.payloads == [GOOD[30]]
 
 
+@pytest.mark.soak  # building it takes minutes: see tests/servers/collector/manifest.yaml
 async def test_the_collectors_kafka_exporter_writes_for_us(topics, tmp_path):
-    """The real one, where somebody built it with contrib's kafka exporter."""
-    if not COLLECTOR.exists():
-        pytest.skip("not built: see tests/servers/collector/manifest.yaml")
+    """The real one, built with contrib's kafka exporter."""
+    assert COLLECTOR.exists(), "not built: see tests/servers/collector/manifest.yaml"
     (port,) = free_ports(1)
     config = {
         "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{port}"}}}},
