@@ -42,6 +42,20 @@ def test_findings_are_in_order_within_the_value_and_apart(value):
     assert may_hold(DETECTORS, value) == bool(findings)
 
 
+PREFIXES = """
+AKIA ASIA AIza GOCSPX- ya29. dop_v1_ hvs. ghp_ github_pat_ glpat- xoxb- xoxp- xapp- sk_live_ rk_test_ whsec_ sk- hf_
+npm_ pypi-AgE SG. SK shpat_ dckr_pat_ glsa_ nvapi- gsk_ eyJ Bearer bearer% aaa8Q~ -----BEGIN password= pwd: tel +49 GB82
+4111 10. 2001: a@
+"""
+
+
+@given(prefix=st.sampled_from(PREFIXES.split()), rest=st.text("aA1b2Cd3.-: ", max_size=24))
+@settings(max_examples=600)
+def test_the_first_look_at_a_short_value_misses_nothing(prefix, rest):
+    value = f"{prefix}{rest}".encode()
+    assert may_hold(DETECTORS, value) == bool(DETECTORS.find(value))
+
+
 @given(value=anything)
 @settings(max_examples=600)
 def test_what_is_outside_of_findings_stays_and_what_is_inside_goes(value):

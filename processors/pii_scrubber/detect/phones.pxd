@@ -110,7 +110,7 @@ cdef inline bint is_national(const Number *number, int groups, uint8_t kinds, bi
             return False
         if number.length[groups - 1] < 2 or number.length[1] < 2 or (kinds & DOT and (groups < 3 or kinds != DOT)):
             return False
-        if shape >> 4 * (groups - 3) == 0x224 and groups > 3:
+        if groups > 3 and shape >> 4 * (groups - 3) == 0x224:
             return False    # a date before something else
         if shape == 0x54 and kinds == DASH:
             return False    # an American postal code
@@ -160,7 +160,8 @@ cdef inline bint after_phone_word(const uint8_t *text, Py_ssize_t size, Py_ssize
     cdef bint begins
     if limit < 0:
         limit = 0
-    while here >= limit and not pii_class[text[here]] & DIGIT:
+    # not beyond what another scrubber has put there: `[phone]`
+    while here >= limit and not pii_class[text[here]] & DIGIT and text[here] != c"]":
         first = lower(text[here])
         begins = here == 0 or not pii_class[text[here - 1]] & LETTER
         if first == c"p":
@@ -207,6 +208,8 @@ cdef inline int announced(const Number *number, uint8_t *kinds) noexcept nogil:
             break
         if total >= 7:
             found = i + 1
+    if found == 2 and number.before[1] & DOT:
+        return 0    # a fraction
     # a time in seconds or milliseconds since 1970
     if found == 1 and (number.length[0] == 10 or number.length[0] == 13) and number.digit[0] == 1:
         return 0

@@ -14,7 +14,7 @@ cdef extern from *:
         unsigned char length;     /* of the prefix */
         unsigned char kind;       /* CLOUD_KEY or API_KEY of kinds.pxd */
         unsigned char classes;    /* of the bytes that follow */
-        unsigned char fewest;     /* how many of them there are */
+        unsigned char fewest;     /* how many of them there are; with the prefix at least SHORT of first_look.pxd */
         unsigned char most;       /* 0: any number */
         unsigned char mixed;      /* they must have a digit and both cases: the prefix alone says too little */
     } pii_vendor;
@@ -51,14 +51,14 @@ cdef extern from *:
         {"sk-", 3, PII_API, PII_WORD, 20, 0, 1},                  /* OpenAI, Anthropic and others that follow them */
         {"shpat_", 6, PII_API, PII_HEXES, 32, 32, 0},             /* Shopify */
         {"whsec_", 6, PII_API, PII_ALNUM, 24, 0, 0},
-        {"xoxb-", 5, PII_API, PII_WORD, 10, 0, 0},                /* Slack */
-        {"xoxp-", 5, PII_API, PII_WORD, 10, 0, 0},
-        {"xoxa-", 5, PII_API, PII_WORD, 10, 0, 0},
-        {"xoxr-", 5, PII_API, PII_WORD, 10, 0, 0},
-        {"xoxs-", 5, PII_API, PII_WORD, 10, 0, 0},
-        {"xoxe-", 5, PII_API, PII_WORD, 10, 0, 0},
-        {"xoxc-", 5, PII_API, PII_WORD, 10, 0, 0},
-        {"xoxd-", 5, PII_API, PII_WORD, 10, 0, 0},
+        {"xoxb-", 5, PII_API, PII_WORD, 20, 0, 0},                /* Slack */
+        {"xoxp-", 5, PII_API, PII_WORD, 20, 0, 0},
+        {"xoxa-", 5, PII_API, PII_WORD, 20, 0, 0},
+        {"xoxr-", 5, PII_API, PII_WORD, 20, 0, 0},
+        {"xoxs-", 5, PII_API, PII_WORD, 20, 0, 0},
+        {"xoxe-", 5, PII_API, PII_WORD, 20, 0, 0},
+        {"xoxc-", 5, PII_API, PII_WORD, 20, 0, 0},
+        {"xoxd-", 5, PII_API, PII_WORD, 20, 0, 0},
         {"xapp-", 5, PII_API, PII_WORD, 20, 0, 0},
         {"ya29.", 5, PII_CLOUD, PII_WORD, 20, 0, 0},              /* Google OAuth access token */
         {0, 0, 0, 0, 0, 0, 0}

@@ -217,6 +217,8 @@ def test_a_kind_that_is_not_asked_for_is_not_looked_for(kind, text, value):
         "interval 62104-63670",
         "Boston, MA 02110-1301",
         "0.0268252166335",
+        "[phone] 4155552671",
+        "xoxb-40281ternal",
         "40.7128,-74.0060",
         "[1,512,4096]",
         "1.234.567,89",
