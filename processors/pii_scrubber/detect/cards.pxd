@@ -44,8 +44,8 @@ cdef inline bint is_issued(const uint8_t *digit, int count) noexcept nogil:
         return 16 <= count <= 19
     if two == 50 or two == 60 or two == 64 or two == 65:    # Discover, Verve, Elo, RuPay, Dankort, Troy
         return count == 16 or count == 18 or count == 19
-    if 56 <= two <= 58 or two == 61 or two == 63 or two == 67 or two == 81 or two == 82:
-        # Maestro, InterPayment, Hipercard, Elo, RuPay
+    if 6360 <= four <= 6399 or two == 67 or two == 81 or two == 82:
+        # InterPayment, InstaPayment, Hipercard, Elo; Maestro; RuPay
         return count == 16
     return (four == 9792 or four == 8600 or four == 9860) and count == 16  # Troy, Uzcard, Humo
 
@@ -87,6 +87,9 @@ cdef inline Py_ssize_t card_at(
     """The end of the card number that begins at `at`, whose groups are in `number`; or -1."""
     cdef int groups, digits = 0, i
     if number.groups == 0 or not starts_word(text, at, ALNUM):
+        return -1
+    # a phone number; behind a word, the + is a blank in a URL
+    if peek(text, size, at - 1) == c"+" and not has(text, size, at - 2, ALNUM):
         return -1
     if at >= 2 and (text[at - 1] == c"." or text[at - 1] == c"-") and has(text, size, at - 2, DIGIT):
         return -1
