@@ -25,8 +25,9 @@ $(VENV)/.built: $(VENV)/.installed pyproject.toml $(SOURCES)
 run: setup
 	$(BIN)/butterfly run -c configs/quickstart.yaml $(if $(filter 0,$(DEMO)),,--demo)
 
+# Two at a time: many tests wait for a timer or a server. Tests of one file stay together and in order.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),2) --dist loadfile
 
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout=7200

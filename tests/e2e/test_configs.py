@@ -13,15 +13,22 @@ from collector.telemetry.catalogue import CATALOGUE
 from collector.testing.batches import traces_payload
 from collector.wire import validate
 
+HERE = os.environ | {"PYTHONPATH": str(ROOT)}
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 IN_MEMORY = "'tail_sampling' is not behind a durable connector: undecided traces are lost on a crash"
 WARNINGS = {"in-memory.yaml": [IN_MEMORY]}
 """What `validate` warns of, on purpose, by file."""
 
 
-def relocated(path, folder):
-    """The file's configuration on free ports, its files in `folder`, its backend a port where nobody listens."""
+def relocated(path, folder, broker):
+    """The file's configuration on free ports, its files in `folder`, its backend a port where nobody listens. `broker`
+    gives a Kafka, for the file that needs one."""
     config = yaml.safe_load(path.read_text())
+    if "kafka" in config.get("connectors", {}):
+        kafka = config["connectors"]["kafka"]
+        kafka["brokers"] = broker().bootstrap
+        kafka |= {"traces": {"topic": "configs.spans"}, "group_id": "configs", "group_instance_id": ""}
+        kafka |= {"decisions_topic": "configs.decisions", "quarantine_topic": "configs.quarantine"}
     for protocol in config["receivers"]["otlp"]["protocols"].values():
         protocol["endpoint"] = f"127.0.0.1:{free_port()}"
     for id_, exporter in config["exporters"].items():
@@ -35,7 +42,13 @@ def relocated(path, folder):
 
 
 def test_there_are_some():
-    assert {path.name for path in CONFIGS} >= {"quickstart.yaml", "otlp-backend.yaml", "jaeger.yaml", "in-memory.yaml"}
+    assert {path.name for path in CONFIGS} >= {
+        "quickstart.yaml",
+        "otlp-backend.yaml",
+        "jaeger.yaml",
+        "in-memory.yaml",
+        "gateway-kafka.yaml",
+    }
     assert set(WARNINGS) <= {path.name for path in CONFIGS}
 
 
@@ -58,13 +71,18 @@ def test_it_is_valid_and_every_warning_is_known(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_it_boots_takes_a_request_and_ends_in_time(path, tmp_path):
-    with Gateway(relocated(path, tmp_path), tmp_path) as gateway:
+def test_it_boots_takes_a_request_and_ends_in_time(path, tmp_path, request):
+    config = relocated(path, tmp_path, lambda: request.getfixturevalue("kafka"))
+    made = tmp_path / "made.yaml"
+    made.write_text(yaml.safe_dump(config))
+    if "kafka" in config.get("connectors", {}):
+        subprocess.run([*BUTTERFLY, "kafka", "init", "-c", str(made)], check=True, env=HERE, timeout=60)
+    with Gateway(config, tmp_path) as gateway:
         assert gateway.get("/readyz") == (200, "ok\n")
-        request = urllib.request.Request(
+        export = urllib.request.Request(
             f"http://{gateway.http}/v1/traces", traces_payload(20), {"content-type": "application/x-protobuf"}
         )
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(export, timeout=10) as reply:
             assert (reply.status, reply.read()) == (200, b"")
         assert gateway.metric("butterfly_receiver_requests_total", outcome="ok") == 1
         exposed(gateway)
@@ -85,7 +103,7 @@ def exposed(gateway):
 
 def test_without_a_disk_a_stop_with_the_backend_away_ends_in_time(tmp_path):
     """Undecided traces are decided at the stop, and what no backend takes by then is in the dead letter."""
-    config = relocated(ROOT / "configs" / "in-memory.yaml", tmp_path)
+    config = relocated(ROOT / "configs" / "in-memory.yaml", tmp_path, None)
     config["exporters"] = {"otlp": {"endpoint": f"127.0.0.1:{free_port()}", "tls": {"insecure": True}}}
     config["service"]["pipelines"]["traces"]["exporters"] = ["otlp"]
     with Gateway(config, tmp_path) as gateway:

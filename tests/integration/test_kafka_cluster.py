@@ -115,7 +115,7 @@ async def test_the_right_password_is_let_in_and_a_wrong_one_is_not(guarded, mech
     async with _producer(guarded.bootstrap, **right) as producer:
         await producer.send_and_wait(topic, b"a")
     assert await _consume(guarded.bootstrap, topic, 1, **right) == [b"a"]
-    with pytest.raises(KafkaConnectionError):
+    with caplog.at_level("ERROR", logger="aiokafka"), pytest.raises(KafkaConnectionError):
         async with _producer(guarded.bootstrap, **_login("alice", "wrong", mechanism)):
             pass
     assert "Authentication failed" in caplog.text

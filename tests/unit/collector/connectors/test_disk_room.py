@@ -28,15 +28,29 @@ async def _until_refused(connector, size=BLOCK, limit=2000):
     raise AssertionError("never refused")
 
 
+def _on_disk(log):
+    total = 0
+    for path in log.files(".log", "-wal", ".db"):
+        with contextlib.suppress(FileNotFoundError):  # a write-ahead log goes when its segment has been copied
+            total += path.stat().st_size
+    return total
+
+
 async def test_a_full_log_refuses_and_resumes(tmp_path):
     log = Counted(tmp_path / "log", max_size=1 << 20, commit_interval=0)
     async with life(log) as (connector, partition):
-        taken, refusal = await _until_refused(connector)
-        assert refusal == (Outcome.RETRY, "log_full")
+        taken, refusals = [], 0
+        while (
+            connector.ready() is None
+        ):  # a segment that is copied out of its write-ahead log meanwhile gives room back
+            more, refusal = await _until_refused(connector)
+            assert refusal == (Outcome.RETRY, "log_full")
+            taken, refusals = taken + more, refusals + 1
+            assert refusals < 10
         assert connector.ready() == "the log is full"
         assert partition.under_pressure()
-        assert log.counted("butterfly_log_refused_total", reason="log_full") == 1
-        assert sum(path.stat().st_size for path in log.files(".log", "-wal", ".db")) < 1.3 * (1 << 20)
+        assert log.counted("butterfly_log_refused_total", reason="log_full") == refusals
+        assert _on_disk(log) < 1.3 * (1 << 20)
         assert content(await read_all(partition)) == b"".join(taken)
         await partition.commit(partition.end // 2)
         await asyncio.sleep(0.1)
