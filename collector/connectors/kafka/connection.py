@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
+
+from aiokafka.errors import KafkaError
 
 from collector.tls import client_context
 
 if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
+    from aiokafka.client import AIOKafkaClient
+
     from collector.connectors.kafka.options import KafkaOptions
 
 # A broker that answers at all answers in well under a second; past this the connection is given up and made anew,
@@ -19,6 +26,7 @@ _RETRY_BACKOFF_MS = 100
 # How stale our picture of the cluster may become while nothing fails: partitions that somebody adds are noticed, and
 # refused, within this. (Default 5 min.)
 _METADATA_MAX_AGE_MS = 30_000
+_CLOSE_WITHIN_S = 0.2
 
 
 def connection(config: KafkaOptions) -> dict[str, Any]:
@@ -51,6 +59,39 @@ def security_protocol(config: KafkaOptions) -> str:
     """Kafka's name for the combination of encryption and authentication."""
     transport = "SSL" if config.encrypted else "PLAINTEXT"
     return transport if config.auth is None else f"SASL_{transport}"
+
+
+async def stop_consumer(consumer: AIOKafkaConsumer, within_s: float) -> None:
+    """Stop `consumer` and leave its group; without a word to brokers that take longer than `within_s`.
+
+    aiokafka's own `stop` has no end where a broker is frozen, and given up on the way it leaves tasks behind: a member
+    that goes on with its heartbeats keeps partitions that nobody reads.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            await consumer.stop()
+    except BaseException as error:
+        for task in _tasks(consumer):
+            task.cancel()
+        await close_client(consumer._client)  # noqa: SLF001 - nothing public ends what `stop` has left
+        if not isinstance(error, Exception):
+            raise
+
+
+def _tasks(consumer: AIOKafkaConsumer) -> list[asyncio.Task[Any]]:
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher  # noqa: SLF001 - as above
+    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+    tasks = [getattr(coordinator, name, None) for name in names]  # without a group it has others; before a start, none
+    if fetcher is not None:
+        tasks += [fetcher._fetch_task, *fetcher._pending_tasks]  # noqa: SLF001 - as above
+    return [task for task in tasks if task is not None]
+
+
+async def close_client(client: AIOKafkaClient) -> None:
+    """Close every connection, and don't wait for the other side: a frozen one never answers the end of TLS."""
+    with suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_WITHIN_S):
+            await client.close()
 
 
 class _NamedContext(ssl.SSLContext):

@@ -15,6 +15,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from collector.connectors.kafka.connection import close_client
 from collector.errors import StorageError
 
 if TYPE_CHECKING:
@@ -152,11 +153,13 @@ class Producer:
             self._log.error("Kafka doesn't take records (%s): senders are told to come again", reason)
         self._obstacle = reason
         self._retry_at = asyncio.get_running_loop().time() + RETRY_S
+        if producer is not self._producer:
+            return  # what was given to one that ended is never answered, and must hold up nobody
         for future in futures:
             if not future.done():
                 self._overdue.add(future)
                 future.add_done_callback(self._overdue.discard)
-        if reason != SLOW and producer is self._producer:
+        if reason != SLOW:
             self._spoiled.set()
 
     async def _run(self) -> None:
@@ -228,12 +231,13 @@ async def _end(producer: AIOKafkaProducer) -> None:
     try:
         async with asyncio.timeout(STOP_WITHIN_S):
             await producer.stop()
-    except (KafkaError, TimeoutError, OSError):
-        with suppress(KafkaError, OSError, asyncio.CancelledError):
-            sender = producer._sender  # noqa: SLF001 - nothing public ends its task while batches wait
-            if sender.sender_task is not None:
-                sender.sender_task.cancel()
-            await producer.client.close()
+    except BaseException as error:
+        sender = producer._sender  # noqa: SLF001 - nothing public ends its task while batches wait
+        if sender.sender_task is not None:
+            sender.sender_task.cancel()
+        await close_client(producer.client)
+        if not isinstance(error, Exception):
+            raise
 
 
 def _reason(error: Exception, otherwise: str = FAILED) -> str:

@@ -28,6 +28,8 @@ class Kafka:
         self.answers = []
         self.reachable = True
         self.hangs_at_stop = False
+        self.hangs_at_close = False
+        self.stop_fails = []
 
     def __call__(self, **arguments):
         made = FakeProducer(self, arguments)
@@ -49,6 +51,8 @@ class FakeProducer:
 
     async def stop(self):
         self.stopped = True
+        if self.kafka.stop_fails:
+            raise self.kafka.stop_fails.pop(0)
         if self.kafka.hangs_at_stop:
             await asyncio.sleep(1000)
         if self._sender.sender_task is not None:
@@ -56,6 +60,8 @@ class FakeProducer:
 
     async def close(self):
         self.closed = True
+        if self.kafka.hangs_at_close:
+            await asyncio.sleep(1000)
 
     async def reach(self):
         if self.kafka.reachable is None:
@@ -178,6 +184,27 @@ async def test_an_overdue_record_that_fails_later_troubles_nobody(producer, kafk
     await until(lambda: producer.obstacle() is None)
 
 
+async def test_a_record_that_an_ended_producer_never_answers_holds_up_nobody(producer, kafka):
+    await connected(producer)
+    kafka.answers = [None, KafkaError()]
+    unanswered = asyncio.create_task(producer.send("spans", ONE, []))
+    await asyncio.sleep(0.01)
+    await refused(producer)
+    await until(lambda: len(kafka.made) == 2 and producer._producer is kafka.made[1])
+    with pytest.raises(NotSentError):
+        await unanswered
+    await until(lambda: producer.obstacle() is None)
+
+
+async def test_a_producer_that_ends_badly_is_replaced(producer, kafka):
+    await connected(producer)
+    kafka.answers = [KafkaError()]
+    kafka.stop_fails = [ValueError("whatever aiokafka makes of it")]
+    await refused(producer)
+    await until(lambda: producer._producer is kafka.made[-1] and len(kafka.made) == 2)
+    assert kafka.made[0].closed
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -273,7 +300,7 @@ async def test_the_connection_is_looked_at_again_and_again(producer):
 
 async def test_stopping_is_bounded_when_the_brokers_hang(producer, kafka):
     await connected(producer)
-    kafka.hangs_at_stop = True
+    kafka.hangs_at_stop = kafka.hangs_at_close = True
     started = asyncio.get_running_loop().time()
     await producer.stop()
     assert asyncio.get_running_loop().time() - started < 0.5
