@@ -1,8 +1,10 @@
 """Personal data is planted everywhere, a whole gateway runs at DEBUG, and then everything that it wrote is searched."""
 
 import logging
+import os
 import shutil
 import sqlite3
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -12,13 +14,14 @@ import pytest
 from canary import KINDS, Canaries
 from canary_requests import METHOD, Senders
 from canary_search import Search
-from gateway_process import Gateway, free_port, quickstart
+from gateway_process import BUTTERFLY, ROOT, Gateway, free_port, quickstart
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import generate_latest
 
 from collector.api import Ack, Batch, BuildContext, Outcome, Signal
 from collector.component.kind import Kind
 from collector.registry import Registry
+from collector.wire import to_json
 
 PEPPER = "this pepper is itself a secret that nobody may see"
 TAKEN, REFUSED = 0x11, 0xDE
@@ -205,3 +208,24 @@ def test_nothing_that_was_planted_comes_out_of_the_processor(signal, seed, caplo
         f"{signal}.resource.entity_refs.id_keys",
         f"{signal}.resource.attributes.value.kvlist_value.values.value.array_value.values.bytes_value",
     }
+
+
+@pytest.mark.parametrize("arguments", [["--explain"], []], ids=["explained", "scrubbed"])
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_nothing_that_was_planted_is_printed(tmp_path, signal, arguments):
+    canaries = Canaries(5)
+    given = to_json(canaries.request(signal, mark=TAKEN, copies=1).SerializeToString(), signal)
+    done = subprocess.run(
+        [*BUTTERFLY, "scrub", *arguments],
+        input=given,
+        capture_output=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=30,
+        check=False,
+    )
+    search = Search(canaries.parts)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) > len(given) / 2
+    assert search(given) == set(canaries.parts.values())
+    assert search(done.stdout + done.stderr) == set()
