@@ -151,12 +151,11 @@ class KafkaConnector(DurableConnector):
         await asyncio.gather(
             *([group.stop()] if group is not None else []), *([appends.close()] if appends is not None else [])
         )
-        if self._reader is not None:
-            await self._reader.stop()
-            self._reader = None
-        if self._producer is not None:
-            await self._producer.stop()
-            self._producer = None
+        reader, self._reader = self._reader, None
+        producer, self._producer = self._producer, None
+        await asyncio.gather(
+            *([reader.stop()] if reader is not None else []), *([producer.stop()] if producer is not None else [])
+        )
 
     def append(self, batch: Batch) -> None:
         """See `DurableConnector`."""

@@ -18,6 +18,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from collector.connectors.kafka.connection import stop_consumer
 from collector.connectors.kafka.damage import POLL_MS, end_of_batch, is_damage, read_up_to_damage
 from collector.connectors.kafka.journal import DecisionJournal
 from collector.connectors.kafka.partition import KafkaPartition
@@ -27,7 +28,7 @@ from collector.connectors.kafka.topic_log import TopicLog
 from collector.errors import ButterflyError, OwnershipLostError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from logging import Logger
 
     from aiokafka import ConsumerRecord
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 
 RETRY_S = 1.0
 COMMIT_WITHIN_S = 5.0
-STOP_WITHIN_S = 5.0
+STOP_WITHIN_S = 4.0
+LEAVE_WITHIN_S = 1.0
+"""A group that isn't told of a leaving member notices when the session ends."""
 QUIET_S = 0.02
 NEWEST_WITHIN_S = 1.0
 
@@ -89,6 +92,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         self._giving: set[asyncio.Task[None]] = set()
         self._hungry = asyncio.Event()
         self._assignments = 0
+        self._leaving = False
         self._obstacle: str | None = "the consumer group is being joined"
         self._denied_until: float | None = None  # the brokers say that something is forbidden, never that it isn't
         self.partitions: dict[TopicPartition, KafkaPartition] = {}
@@ -130,9 +134,9 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             async with asyncio.timeout(COMMIT_WITHIN_S):
                 await consumer.start()
         except BaseException:
-            await consumer.stop()
+            await stop_consumer(consumer, LEAVE_WITHIN_S)
             raise
-        self._consumer = consumer
+        self._consumer, self._leaving = consumer, False
         consumer.subscribe([self._topic], listener=self)
 
     async def _poll(self) -> None:
@@ -199,8 +203,11 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             try:
                 first, end = await self._reader.bounds(tp)
             except StorageError:
-                consumer.seek(tp, partition.fetched)  # so that it is tried again
+                if not self._replaced(consumer, tp, partition):
+                    consumer.seek(tp, partition.fetched)  # so that it is tried again
                 await asyncio.sleep(RETRY_S)
+                continue
+            if self._replaced(consumer, tp, partition):
                 continue
             if first > partition.fetched:
                 partition.skip(first, "retention")
@@ -220,14 +227,30 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             try:
                 while damaged:
                     records, damaged = await read_up_to_damage(consumer, tp, unreadable)
+                    if self._replaced(consumer, tp, partition):
+                        break
                     if records or not damaged:
                         partition.skip(unreadable, "damaged")
                         partition.received(records)
                         unreadable = partition.fetched
                     if damaged:
                         unreadable = await end_of_batch(consumer, tp, unreadable)
+                        if self._replaced(consumer, tp, partition):
+                            break
             except (IllegalStateError, OffsetOutOfRangeError, NoOffsetForPartitionError):
                 continue  # it comes again with the next fetch, if the partition is still ours
+
+    def _replaced(self, consumer: AIOKafkaConsumer, tp: TopicPartition, partition: KafkaPartition) -> bool:
+        """Whether `tp` was taken over anew while something about `partition` was waited for.
+
+        Then what was read meanwhile was the new life's, and it reads on from where it is.
+        """
+        current = self.partitions.get(tp)
+        if current is partition:
+            return False
+        if current is not None and tp in consumer.assignment():
+            consumer.seek(tp, current.fetched)
+        return True
 
     # -- what aiokafka calls
 
@@ -235,6 +258,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         """See `ConsumerRebalanceListener`."""
         self._log.info("%d partitions of %s are this process's now", len(assigned), self._topic)
         self._obstacle = None
+        if self._leaving:
+            return  # nobody would give them up again
         if self._consumer is not None:
             self._consumer.pause(*assigned)  # nothing is fetched before it is known from where on
         for tp in assigned:
@@ -260,9 +285,11 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             except (ButterflyError, KafkaError, TimeoutError) as error:
                 why = error if isinstance(error, ButterflyError) else type(error).__name__
                 self._log.warning("partition %s/%d can't be taken over yet: %s", tp.topic, tp.partition, why)
-                await asyncio.sleep(RETRY_S)
+            except Exception as error:  # noqa: BLE001 - whatever it was, nobody else would take it
+                self._log.error("partition %s/%d can't be taken over: %s", tp.topic, tp.partition, type(error).__name__)
             else:
                 return
+            await asyncio.sleep(RETRY_S)
 
     async def _try_take_over(self, tp: TopicPartition) -> None:
         consumer = self._consumer
@@ -290,11 +317,15 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             self.partitions[tp] = partition
             self._hungry.set()
             await self._listener.assigned(partition)
-            self._ends(partition.name, lambda: partition.end)
         except BaseException:
-            self.partitions.pop(tp, None)
-            partition.close()
+            if self.partitions.get(tp) is partition:
+                del self.partitions[tp]
+                partition.close()
             raise
+        if self.partitions.get(tp) is partition:
+            self._ends(partition.name, lambda: partition.end)
+        else:
+            await self._listener.revoked(partition)  # it was given up before the graph had it
 
     async def _where(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int, int]:
         """Where to begin, where the log ends, and the stamp of the newest record."""
@@ -363,10 +394,13 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         await asyncio.gather(*(self._give(partition) for partition in partitions), *self._giving)
 
     async def _leave(self) -> None:
-        await self._give_all()
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await _bounded(consumer.stop())
+        self._leaving = True
+        try:
+            await self._give_all()
+        finally:
+            consumer, self._consumer = self._consumer, None
+            if consumer is not None:
+                await stop_consumer(consumer, LEAVE_WITHIN_S)
 
     # -- what partitions call
 
@@ -417,9 +451,3 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, GroupAuthorizationFailedError):
         return "this user may not use the consumer group"
     return f"the consumer group can't be used ({type(error).__name__})"
-
-
-async def _bounded(stopping: Coroutine[Any, Any, None]) -> None:
-    with suppress(KafkaError, TimeoutError, OSError):  # the broker notices when the session ends
-        async with asyncio.timeout(COMMIT_WITHIN_S):
-            await stopping

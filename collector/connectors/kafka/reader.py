@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from collector.connectors.kafka.connection import stop_consumer
 from collector.connectors.kafka.damage import is_damage, read_up_to_damage
 from collector.errors import StorageError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from aiokafka.structs import TopicPartition
 
 PATIENCE_S = 5.0
+STOP_WITHIN_S = 1.0
 
 
 class OutOfRangeError(StorageError):
@@ -102,7 +104,7 @@ class LogReader:
         """Close the connection."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await stop_consumer(consumer, STOP_WITHIN_S)
 
     async def _connected(self) -> AIOKafkaConsumer:
         async with self._connecting:
@@ -112,7 +114,7 @@ class LogReader:
                     async with asyncio.timeout(PATIENCE_S):
                         await consumer.start()
                 except BaseException as error:
-                    await consumer.stop()
+                    await stop_consumer(consumer, STOP_WITHIN_S)
                     if isinstance(error, KafkaError | TimeoutError | OSError):
                         raise StorageError("no connection to Kafka") from None
                     raise

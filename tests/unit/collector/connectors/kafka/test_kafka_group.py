@@ -91,6 +91,10 @@ class Consumer:
         self.cluster, self.listener = cluster, None
         self.assigned, self.positions, self.paused = set(), {}, set()
         self.commit_fails, self.poll_fails, self.stopped, self.polls = [], [], False, 0
+        self.hangs_at_stop = False
+        self._coordinator = SimpleNamespace(_heartbeat_task=None)
+        self._fetcher = None
+        self._client = SimpleNamespace(close=self.close)
 
     async def start(self):
         if self.cluster.start_fails:
@@ -98,6 +102,11 @@ class Consumer:
 
     async def stop(self):
         self.stopped = True
+        if self.hangs_at_stop:
+            await asyncio.sleep(1000)
+
+    async def close(self):
+        await asyncio.sleep(1000)
 
     def subscribe(self, topics, listener):
         assert topics == [TP.topic]
@@ -181,6 +190,7 @@ class Graph:
 
     def __init__(self):
         self.partitions, self.given_back, self.fails, self.hold = [], [], [], None
+        self.hold_back = None
 
     async def assigned(self, partition):
         if self.hold is not None:
@@ -192,6 +202,8 @@ class Graph:
 
     async def revoked(self, partition):
         self.given_back.append(partition)
+        if self.hold_back is not None:
+            await self.hold_back.wait()
         if self.fails:
             raise self.fails.pop(0)
 
@@ -256,6 +268,7 @@ def cluster(monkeypatch):
     monkeypatch.setattr(group_module, "AIOKafkaConsumer", cluster)
     monkeypatch.setattr(group_module, "RETRY_S", 0.01)
     monkeypatch.setattr(group_module, "COMMIT_WITHIN_S", 0.2)
+    monkeypatch.setattr(group_module, "LEAVE_WITHIN_S", 0.05, raising=False)
     monkeypatch.setattr(damage_module, "POLL_MS", 1)
     monkeypatch.setattr(group_module, "end_of_batch", one_record, raising=False)
     return cluster
@@ -559,3 +572,99 @@ async def test_the_brokers_signs_are_the_polls(member, cluster):
     await member.owns()
     before = member.group.sign(TP)
     await until(lambda: member.group.sign(TP) != before)
+
+
+async def test_whatever_fails_a_take_over_is_tried_again(member, cluster):
+    member.graph.fails = [RuntimeError("a processor can't be made")]
+    await (await member.joined()).assign(TP)
+    await member.owns()
+
+
+async def test_a_rebalance_while_damage_is_looked_at_takes_nothing_from_the_next_life(member, cluster, monkeypatch):
+    looking, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(consumer, tp, position):
+        looking.set()
+        await go_on.wait()
+        return position + 1
+
+    monkeypatch.setattr(group_module, "end_of_batch", slow)
+    cluster.write(TP, 10)
+    cluster.damaged = {(TP, 4)}
+    consumer = await member.joined()
+    await consumer.assign(TP)
+    await asyncio.wait_for(looking.wait(), 2)
+    await consumer.revoke()
+    cluster.damaged = set()
+    await consumer.assign(TP)
+    again = await member.owns(2)
+    go_on.set()
+    await until(lambda: again.fetched == 10)
+    assert await everything(again) == list(range(10))
+
+
+async def test_a_rebalance_while_the_topic_is_asked_for_its_beginning_takes_nothing_from_the_next_life(member, cluster):
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    cluster.write(TP, 10)
+    consumer = await member.joined()
+    await consumer.assign(TP)
+    first = await member.owns()
+    await until(lambda: first.fetched == 10)
+    bounds = cluster.bounds
+
+    async def slow(tp):
+        cluster.bounds = bounds
+        asked.set()
+        await go_on.wait()
+        return await bounds(tp)
+
+    cluster.bounds = slow
+    consumer.poll_fails = [OffsetOutOfRangeError({TP: 10})]
+    await asyncio.wait_for(asked.wait(), 2)
+    await consumer.revoke()
+    await consumer.assign(TP)
+    again = await member.owns(2)
+    go_on.set()
+    await until(lambda: again.fetched == 10)
+    assert await everything(again) == list(range(10))
+
+
+async def test_a_partition_that_is_lost_before_the_graph_has_it_goes_back(member, cluster):
+    member.graph.hold = asyncio.Event()
+    await (await member.joined()).assign(TP)
+    await until(lambda: TP in member.group.partitions)
+    lost = member.group.partitions[TP]
+    member.group.lost(lost)
+    member.graph.hold.set()
+    again = await member.owns(2)
+    assert lost is not again
+    assert lost in member.graph.given_back[1:]
+    assert member.group.partitions == {TP: again}
+
+
+async def test_a_stop_that_takes_too_long_leaves_no_member_behind(cluster, monkeypatch):
+    monkeypatch.setattr(group_module, "STOP_WITHIN_S", 0.05)
+    member = Member(cluster)
+    consumer = await member.joined()
+    await consumer.assign(TP)
+    await member.owns()
+    member.graph.hold_back, consumer.hangs_at_stop = asyncio.Event(), True
+    heartbeat = asyncio.create_task(asyncio.sleep(1000))
+    consumer._coordinator = SimpleNamespace(_heartbeat_task=heartbeat)
+    await asyncio.wait_for(member.group.stop(), 1)
+    assert consumer.stopped
+    await until(heartbeat.cancelled)
+
+
+async def test_what_is_assigned_while_leaving_is_not_taken(member, cluster):
+    consumer = await member.joined()
+    await consumer.assign(TP)
+    await member.owns()
+    member.graph.hold_back = asyncio.Event()
+    stopping = asyncio.create_task(member.group.stop())
+    await until(lambda: member.graph.given_back)
+    await consumer.assign(OTHER)
+    await asyncio.sleep(0.03)
+    member.graph.hold_back.set()
+    await stopping
+    assert len(member.graph.partitions) == 1
