@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from aiokafka.structs import TopicPartition
 
 POLL_MS = 200
+POLL_RECORDS = 2000
+"""Made of a batch at once, however many a hostile one may hold; ours are large, and few."""
 MAX_BYTES = 2 << 20
 
 _HEADER = struct.Struct(">qiibIhi")

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 )
 
 from collector.connectors.kafka.connection import stop_consumer
-from collector.connectors.kafka.damage import POLL_MS, end_of_batch, is_damage, read_up_to_damage
+from collector.connectors.kafka.damage import POLL_MS, POLL_RECORDS, end_of_batch, is_damage, read_up_to_damage
 from collector.connectors.kafka.journal import DecisionJournal
 from collector.connectors.kafka.partition import KafkaPartition
 from collector.connectors.kafka.recent import PayloadBudget
@@ -150,7 +150,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             return
         try:
             # Without partitions this only looks for errors: a partition is positioned when it is taken over.
-            found = await consumer.getmany(*wanted, timeout_ms=POLL_MS)
+            found = await consumer.getmany(*wanted, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
         except Exception as error:  # noqa: BLE001 - a decompressor may raise anything on a damaged or hostile batch
             await self._trouble(consumer, wanted, error)
             return

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PATIENCE_S = 5.0
 UNREAD_BYTES = 2 << 20
 """Fetched and not yet read by the head, beyond which no more is taken from the consumer."""
+RECORD_BYTES = 512
+"""What a record without a payload takes: a hostile batch of a few kilobytes may hold a million of them."""
 
 
 class Membership(Protocol):
@@ -103,7 +105,7 @@ class KafkaPartition(Partition):
         for record in records:
             if record.offset >= self.fetched:
                 self._unread.append(record)
-                self._unread_bytes += len(record.value or b"") + 1
+                self._unread_bytes += len(record.value or b"") + RECORD_BYTES
                 self.fetched = record.offset + 1
         self.grown(self.fetched)
 
@@ -211,7 +213,7 @@ class KafkaPartition(Partition):
                 max_bytes -= len(record.payload)
             self._check_open()
             self._unread.popleft()
-            self._unread_bytes -= len(raw.value or b"") + 1
+            self._unread_bytes -= len(raw.value or b"") + RECORD_BYTES
             self._fresh = raw.offset + 1
         if not self._unread:
             self._fresh = max(self._fresh, self.fetched)  # what lies between could not be read

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from collector.connectors.kafka.connection import stop_consumer
-from collector.connectors.kafka.damage import is_damage, read_up_to_damage
+from collector.connectors.kafka.damage import POLL_RECORDS, is_damage, read_up_to_damage
 from collector.errors import StorageError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class LogReader:
 
 async def _next(consumer: AIOKafkaConsumer, tp: TopicPartition, position: int) -> list[ConsumerRecord[bytes, bytes]]:
     try:
-        found = await consumer.getmany(tp, timeout_ms=1000)
+        found = await consumer.getmany(tp, timeout_ms=1000, max_records=POLL_RECORDS)
     except Exception as error:
         if not is_damage(error):
             raise

@@ -557,12 +557,22 @@ async def test_records_that_are_no_telemetry_go_to_the_quarantine(member, cluste
 async def test_no_more_is_fetched_than_is_read(member, cluster, monkeypatch):
     cluster.write(TP, 1000)
     monkeypatch.setattr("collector.connectors.kafka.partition.UNREAD_BYTES", 50)
+    monkeypatch.setattr(group_module, "POLL_RECORDS", 100)
     await (await member.joined()).assign(TP)
     partition = await member.owns()
     await asyncio.sleep(0.05)
     assert partition.fetched == 100
     await everything(partition)
     await until(lambda: partition.fetched > 100)
+
+
+async def test_records_without_a_payload_take_room_too(member, cluster):
+    cluster.write(TP, 20_000)
+    await (await member.joined()).assign(TP)
+    partition = await member.owns()
+    await until(lambda: not partition.wants_more)
+    await asyncio.sleep(0.05)
+    assert 4000 < partition.fetched < 8000
 
 
 async def test_the_brokers_signs_are_the_polls(member, cluster):
