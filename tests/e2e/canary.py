@@ -241,7 +241,12 @@ class _Planter:
             message.key = self._key(place, choice, depth, ruled)
             return
         texts = [self._text(place, ruled) for _ in range(2 if field.is_repeated else 1)]
-        values = [text.encode() for text in texts] if field.type == field.TYPE_BYTES else texts
+        # bytes need not be UTF-8
+        values = (
+            [self._rnd.choice((b"", b"\xff\xfe")) + text.encode() for text in texts]
+            if field.type == field.TYPE_BYTES
+            else texts
+        )
         if field.is_repeated:
             getattr(message, field.name).extend(values)
         else:

@@ -133,7 +133,7 @@ def planted(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setenv("BUTTERFLY_PEPPER", PEPPER)
     canaries = Canaries(1)
-    taken = canaries.request("traces", mark=TAKEN)
+    taken = canaries.request("traces", mark=TAKEN, copies=1)
     refused = type(taken).FromString(taken.SerializeToString())
     for resource in refused.resource_spans:
         for span in resource.scope_spans[0].spans:
@@ -185,10 +185,9 @@ def test_nothing_that_was_planted_is_found_anywhere(tmp_path, tmp_path_factory, 
 
 
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
-@pytest.mark.parametrize("seed", [3, 4])
-def test_nothing_that_was_planted_comes_out_of_the_processor(signal, seed, caplog):
+def test_nothing_that_was_planted_comes_out_of_the_processor(signal, caplog):
     caplog.set_level(logging.DEBUG)
-    canaries = Canaries(seed)
+    canaries = Canaries(3)
     payload = canaries.request(signal, mark=TAKEN).SerializeToString()
     search = Search(canaries.parts)
     assert search(payload) == set(canaries.parts.values())
@@ -210,13 +209,12 @@ def test_nothing_that_was_planted_comes_out_of_the_processor(signal, seed, caplo
     }
 
 
-@pytest.mark.parametrize("arguments", [["--explain"], []], ids=["explained", "scrubbed"])
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
-def test_nothing_that_was_planted_is_printed(tmp_path, signal, arguments):
+def test_nothing_that_was_planted_is_explained(tmp_path, signal):
     canaries = Canaries(5)
     given = to_json(canaries.request(signal, mark=TAKEN, copies=1).SerializeToString(), signal)
     done = subprocess.run(
-        [*BUTTERFLY, "scrub", *arguments],
+        [*BUTTERFLY, "scrub", "--explain"],
         input=given,
         capture_output=True,
         cwd=tmp_path,

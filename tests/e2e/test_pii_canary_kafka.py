@@ -56,7 +56,7 @@ def test_nothing_that_was_planted_is_in_the_brokers_files(tmp_path, monkeypatch,
         tiers.make_topics()
         tiers.start()
         senders = Senders(ingest.grpc, ingest.http, ingest.admin.removeprefix("http://"))
-        senders.good(canaries.request("traces", mark=0x11).SerializeToString())
+        senders.good(canaries.request("traces", mark=0x11, copies=1).SerializeToString())
         asyncio.run(put(tiers.brokers, tiers.topic, garbage))
         sampler.kill()
         tiers.start("sampler")
