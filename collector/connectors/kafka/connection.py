@@ -78,6 +78,12 @@ async def stop_consumer(consumer: AIOKafkaConsumer, within_s: float) -> None:
             raise
 
 
+def reads_on(consumer: AIOKafkaConsumer) -> bool:
+    """Whether it still fetches. After an error that aiokafka didn't expect it gives nothing, and tells nobody."""
+    fetcher = consumer._fetcher  # noqa: SLF001 - nothing public tells
+    return fetcher is None or not fetcher.error_future.done()
+
+
 def _tasks(consumer: AIOKafkaConsumer) -> list[asyncio.Task[Any]]:
     coordinator, fetcher = consumer._coordinator, consumer._fetcher  # noqa: SLF001 - as above
     names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")

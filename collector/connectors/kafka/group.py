@@ -18,7 +18,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from collector.connectors.kafka.connection import stop_consumer
+from collector.connectors.kafka.connection import reads_on, stop_consumer
 from collector.connectors.kafka.damage import POLL_MS, POLL_RECORDS, end_of_batch, is_damage, read_up_to_damage
 from collector.connectors.kafka.journal import DecisionJournal
 from collector.connectors.kafka.partition import KafkaPartition
@@ -154,6 +154,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         except Exception as error:  # noqa: BLE001 - a decompressor may raise anything on a damaged or hostile batch
             await self._trouble(consumer, wanted, error)
             return
+        if not reads_on(consumer):
+            raise KafkaError("the consumer has ended")
         if self._denied_until is not None and asyncio.get_running_loop().time() > self._denied_until:
             self._denied_until = self._obstacle = None
             self._log.warning("the topic can be read again")

@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
 
-from collector.connectors.kafka.connection import stop_consumer
+from collector.connectors.kafka.connection import reads_on, stop_consumer
 from collector.connectors.kafka.damage import POLL_RECORDS, is_damage, read_up_to_damage
 from collector.errors import StorageError
 
@@ -65,12 +65,15 @@ class LogReader:
                 raise OutOfRangeError("the topic no longer holds the records to be read") from None
             except TimeoutError:
                 self._positions.pop(tp, None)
+                if not reads_on(consumer) and consumer is self._consumer:
+                    self._positions.clear()
+                    await self.stop()  # the next read makes another
                 raise StorageError("Kafka doesn't give the records") from None
             except Exception as error:
                 self._positions.pop(tp, None)
                 if is_damage(error):
                     raise UnreadableBatchError("the records are damaged") from None
-                if isinstance(error, KafkaError | OSError):
+                if isinstance(error, KafkaError | ConsumerStoppedError | OSError):
                     raise StorageError(f"Kafka doesn't give the records ({type(error).__name__})") from None
                 raise
             self._positions[tp] = records[-1].offset + 1

@@ -584,6 +584,19 @@ async def test_the_brokers_signs_are_the_polls(member, cluster):
     await until(lambda: member.group.sign(TP) != before)
 
 
+async def test_a_consumer_that_fetches_no_more_is_replaced(member, cluster):
+    consumer = await member.joined()
+    await consumer.assign(TP)
+    partition = await member.owns()
+    ended = asyncio.get_running_loop().create_future()
+    ended.set_exception(KafkaConnectionError())
+    consumer._fetcher = SimpleNamespace(error_future=ended)
+    await until(lambda: len(cluster.consumers) == 2 and cluster.consumers[1].listener is not None)
+    assert ended.exception() is not None
+    assert member.graph.given_back == [partition]
+    assert consumer.stopped
+
+
 async def test_whatever_fails_a_take_over_is_tried_again(member, cluster):
     member.graph.fails = [RuntimeError("a processor can't be made")]
     await (await member.joined()).assign(TP)

@@ -2,7 +2,13 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaConnectionError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaConnectionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import TopicPartition
 
 from collector.connectors.kafka import damage as damage_module
@@ -32,6 +38,7 @@ class Topic:
 class Consumer:
     def __init__(self, topic):
         self.topic, self.positions, self.seeks, self.stopped, self.most = topic, {}, [], False, 3
+        self._fetcher = None
 
     async def start(self):
         await asyncio.sleep(0)
@@ -168,7 +175,7 @@ async def test_records_before_damage_are_given_and_the_damage_is_told(reader, to
     assert offsets(await reader.read(TP, 3)) == [3, 4, 5]
 
 
-@pytest.mark.parametrize("error", [KafkaConnectionError(), OSError()])
+@pytest.mark.parametrize("error", [KafkaConnectionError(), ConsumerStoppedError(), OSError()])
 async def test_a_read_that_fails_is_tried_again_from_where_it_was(reader, topic, error):
     await reader.read(TP, 0)
     topic.poll_fails = [error]
@@ -208,6 +215,21 @@ async def test_no_connection_is_an_error_and_the_next_read_tries_again(reader, t
         await reader.read(TP, 0)
     assert topic.made[0].stopped
     assert offsets(await reader.read(TP, 0)) == [0, 1, 2]
+
+
+async def test_a_consumer_that_fetches_no_more_is_replaced(reader, topic):
+    await reader.read(OTHER, 0)
+    topic.silent = True
+    ended = asyncio.get_running_loop().create_future()
+    ended.set_result(None)
+    topic.made[0]._fetcher = SimpleNamespace(error_future=ended)
+    with pytest.raises(StorageError):
+        await reader.read(TP, 0, patience_s=0.02)
+    assert topic.made[0].stopped
+    topic.silent = False
+    assert offsets(await reader.read(TP, 0)) == [0, 1, 2]
+    assert offsets(await reader.read(OTHER, 3)) == [3, 4, 5]
+    assert len(topic.made) == 2
 
 
 async def test_bounds_that_cant_be_had_are_an_error(reader, topic):
