@@ -199,9 +199,9 @@ class Tiers:
 
     # -- the end
 
-    def finish(self) -> None:
+    def finish(self, within: float = 40.0) -> None:
         """Wait until all is settled, and end everything in an orderly way."""
-        self.drained()
+        self.drained(within)
         for name in self.running():
             assert self.members[name].metric("butterfly_leaked_acks_total") == 0
             self.members[name].terminate()

@@ -136,7 +136,7 @@ def broker_stopped(tmp_path, cluster, *, down_s, rate, wait_s):
         recovery = ready + taken_in_and_read(tiers, load, rate)
         knocking.stop()
         load.stop()
-        tiers.finish()
+        tiers.finish(within=wait_s + 40.0)
         report = load.report(tiers.kept_files())
     slowest = max(took for *_, took in knocking.answers)
     told_no = [(status, after) for status, after, _ in knocking.answers if status != 200]
