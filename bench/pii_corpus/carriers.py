@@ -1,4 +1,4 @@
-"""What values stand in: nothing else, a sentence of a log, JSON, a URL's query, an assignment."""
+"""What values stand in: nothing else, a sentence of a log, JSON, a URL's query, an assignment, a longer name."""
 
 from __future__ import annotations
 
@@ -39,12 +39,31 @@ _PHONE_SENTENCES = (
     "please ring {}, thanks",
     "Fax {} is busy",
 )
+_NAMES = (
+    ("prod_", ""),
+    ("prod-", ""),
+    ("_", "_"),
+    ("-", "-"),
+    ("", "_old"),
+    ("", "-old"),
+    ("", "@host"),
+    ("file_", ".txt"),
+    ("/srv/log-", ".txt"),
+)
+_NAMES_OF = {
+    "email": (("", ".txt"), ("", ".json"), ("", ".csv.gz"), ("/srv/", ".log.1"), ("to:", ".tar.bz2"), ("", "_old")),
+    "phone": (("", "_old"), ("", "_2"), ("", "@host"), ("", ".txt")),
+    "private_key": (("prod_", ""), ("prod-", "")),
+}
 
 
 def carry(kind: str, value: Value, rnd: Random) -> Example:
     """Put a value into one of the carriers, all equally often."""
     keys = _KEYS.get(kind, _ANY_KEY)
-    before, after = _surroundings(kind, keys, rnd, announced=value.announced)
+    if value.before or value.after or value.announced or kind == "secret" or rnd.randrange(6):
+        before, after = _surroundings(kind, keys, rnd, announced=value.announced)
+    else:
+        before, after = rnd.choice(_NAMES_OF.get(kind, _NAMES))
     parts = [value.before, value.text, value.after]
     if "?" in before and kind != "private_key":
         # in a query, a value is percent-encoded, with one of the two forms of a space and with or without the `@`

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.pii_corpus.example import Example
+from bench.pii_corpus.look_alike_names import build_file, numbered_name, plain_name, versioned_name
 from bench.pii_corpus.look_alike_numbers import (
     coordinates,
     digest,
@@ -50,6 +51,10 @@ SORTS: dict[str, Callable[[Random], str]] = {
     "oid": oid,
     "code": code,
     "iban-like": iban_like,
+    "versioned name": versioned_name,
+    "numbered name": numbered_name,
+    "plain name": plain_name,
+    "build file": build_file,
 }
 
 _CARRIERS = ("{}", "{}", "checked {} in 3 ms", '{{"id":"{}","n":3}}', "value={} ok", "https://api.example.org/v1?q={}")

@@ -137,7 +137,10 @@ ANYWHERE: dict[str, Callable[[Random], Made]] = {
     "private_key": _private_key,
     "secret": _secret,
 }
-AROUND = ("{}", "he wrote {} to us", '{{"m":"{}"}}', "[{}]", "a;{}")
+AROUND = (
+    "{}", "he wrote {} to us", '{{"m":"{}"}}', "[{}]", "a;{}", "prod_{}", "prod-{}", "_{}_", "{}_old", "{}-old",
+    "{}@host", "file_{}.txt",
+)  # fmt: skip
 """What may stand around a value; no comma, which parts the members of a tracestate."""
 
 # -- those that it promises by the attribute's key

@@ -3,6 +3,9 @@
 An address is masked to its network and stays an address: /16 for IPv4 (`10.1.2.3` -> `10.1.0.0`), /48 for IPv6
 (`2001:db8:1:2::3` -> `2001:db8:1::`), and the IPv4 part of a mapped one (`::ffff:10.1.0.0`). One that is masked
 already, the loopback, the unspecified address and netmasks identify nobody and are no findings.
+
+Four numbers with a name at `-` or `_` are a version where all are below 30: `name-1.2.3.4`, `1.2.3.4_amd64`. Those that
+begin with 10, as private addresses do, need a name on both sides for that: `name-10.1.2.3.jar`.
 """
 
 from libc.stdint cimport uint8_t, uint16_t
@@ -14,6 +17,8 @@ from processors.pii_scrubber.detect.classes cimport (
 
 cdef enum:
     LONGEST_IPV6 = 45
+    LARGEST_OF_VERSION = 29
+    PRIVATE = 10    # the first octet of 10.0.0.0/8
 
 
 cdef inline Py_ssize_t read_quad(
@@ -41,14 +46,10 @@ cdef inline Py_ssize_t read_quad(
 
 
 cdef inline bint after_version_word(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
-    """Whether the number at `at` is the version of something: `version: 1.2.3.4`, `curl/7.1.2.3`, `name-1.2.3.4`."""
+    """Whether a word makes the number at `at` a version: `version: 1.2.3.4`, `release-8.0.36.1`, `curl/7.1.2.3`."""
     cdef Py_ssize_t end = at, start, limit
     if at == 0:
         return False
-    if text[at - 1] == c"-":
-        if not has(text, size, at - 2, LETTER):
-            return False
-        return not (at >= 3 and matches(text, size, at - 3, b"ip", 2) and not has(text, size, at - 4, ALNUM))
     if text[at - 1] == c"/":
         # a product and its version; in a path the word has a slash before it, too
         start = at - 1
@@ -57,7 +58,7 @@ cdef inline bint after_version_word(const uint8_t *text, Py_ssize_t size, Py_ssi
             start -= 1
         return start < at - 1 and peek(text, size, start - 1) != c"/" and has(text, size, at - 2, LETTER)
     limit = at - 5
-    while end > 0 and end > limit and text[end - 1] in b" :=\"'":
+    while end > 0 and end > limit and text[end - 1] in b" :=\"'-_":
         end -= 1
     if end == at:
         return False
@@ -75,6 +76,23 @@ cdef inline bint after_version_word(const uint8_t *text, Py_ssize_t size, Py_ssi
     return limit == 8 and matches(text, size, start, b"firmware", 8)
 
 
+cdef inline bint is_named_version(
+    const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t end, const uint8_t *octets
+) noexcept nogil:
+    """Whether the octets in [at, end) are small ones that names at `-` or `_` make a version."""
+    cdef int before = peek(text, size, at - 1), after = peek(text, size, end), i
+    cdef bint behind = (before == c"-" or before == c"_") and has(text, size, at - 2, LETTER)
+    cdef bint ahead = has(text, size, end + 1, LETTER) and (after == c"-" or after == c"_")
+    for i in range(4):
+        if octets[i] > LARGEST_OF_VERSION:
+            return False
+    if behind and at >= 3 and matches(text, size, at - 3, b"ip", 2) and not has(text, size, at - 4, ALNUM):
+        return False
+    if octets[0] == PRIVATE:
+        return behind and (ahead or (after == c"." and has(text, size, end + 1, LETTER)))
+    return behind or ahead or (after == c"_" and has(text, size, end + 1, DIGIT))
+
+
 cdef inline Py_ssize_t ipv4_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
     """The end of the IPv4 address that begins at `at`, or -1."""
     cdef uint8_t octets[4]
@@ -82,23 +100,21 @@ cdef inline Py_ssize_t ipv4_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t 
     cdef int after
     if not starts_word(text, at, ALNUM):
         return -1
-    if at and (text[at - 1] == c"." or text[at - 1] == c"_"):
+    if at and text[at - 1] == c".":
         return -1
     end = read_quad(text, size, at, octets)
     if end < 0:
         return -1
     after = peek(text, size, end)
-    if after >= 0 and (pii_class[after] & ALNUM or after == c"_"):
+    if after >= 0 and pii_class[after] & ALNUM:
         return -1
     if after == c"." and has(text, size, end + 1, DIGIT):
-        return -1
-    if after == c"-" and has(text, size, end + 1, LETTER):
         return -1
     if octets[0] == 0 or octets[0] == 127 or (octets[0] == 255 and octets[1] == 255):
         return -1
     if octets[2] == 0 and octets[3] == 0:
         return -1
-    if after_version_word(text, size, at):
+    if is_named_version(text, size, at, end, octets) or after_version_word(text, size, at):
         return -1
     return end
 

@@ -7,6 +7,7 @@ Not looked for: 12 digits (a few old Maestro cards; the last group of every othe
 from libc.stdint cimport uint8_t
 
 from processors.pii_scrubber.detect.classes cimport ALNUM, DIGIT, has, peek, starts_word
+from processors.pii_scrubber.detect.emails cimport may_be_local
 from processors.pii_scrubber.detect.numbers cimport DASH, DOT, SPACE, Number
 
 
@@ -69,12 +70,12 @@ cdef inline int fitting_groups(const Number *number) noexcept nogil:
     return 4 if number.length[3] == 1 else 0
 
 
-cdef inline bint ends_code(const uint8_t *text, Py_ssize_t size, Py_ssize_t end) noexcept nogil:
-    """Whether nothing follows at `end` that makes the number part of a longer code."""
+cdef inline bint ends_code(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    """Whether nothing follows that makes the number in [at, end) part of a longer code or of an e-mail address."""
     cdef int after = peek(text, size, end)
     if after < 0:
         return True
-    if has(text, size, end, ALNUM) or after == c"@":
+    if has(text, size, end, ALNUM) or (after == c"@" and may_be_local(text, size, at, end, 1)):
         return False
     if after == c"." or after == c"-":
         return not has(text, size, end + 1, DIGIT)
@@ -95,7 +96,7 @@ cdef inline Py_ssize_t card_at(
         return -1
     if 13 <= number.length[0] <= 19:
         if is_issued(number.digit, number.length[0]) and luhn(number.digit, number.length[0]):
-            return number.end[0] if ends_code(text, size, number.end[0]) else -1
+            return number.end[0] if ends_code(text, size, at, number.end[0]) else -1
         return -1
     groups = fitting_groups(number)
     while groups >= 3:
@@ -105,7 +106,7 @@ cdef inline Py_ssize_t card_at(
         if (
             is_issued(number.digit, digits)
             and luhn(number.digit, digits)
-            and ends_code(text, size, number.end[groups - 1])
+            and ends_code(text, size, at, number.end[groups - 1])
         ):
             return number.end[groups - 1]
         if groups != 5:

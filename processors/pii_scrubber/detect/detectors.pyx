@@ -61,7 +61,7 @@ cdef inline Py_ssize_t azure_secret_around(
 ) noexcept nogil:
     """Where the Entra client secret (3 characters, a digit, `Q~`, 31 or more) begins whose `Q` is at `at`, or -1."""
     cdef Py_ssize_t start = at - 4, i
-    if start < floor or not has(text, size, at - 1, DIGIT) or not starts_word(text, start, TOKEN):
+    if start < floor or not has(text, size, at - 1, DIGIT) or not starts_word(text, start, ALNUM):
         return -1
     for i in range(start, at):
         if not (pii_class[text[i]] & TOKEN or text[i] == c"~" or text[i] == c"."):
@@ -163,15 +163,16 @@ cdef bint token_at(
             end += 1
         seen[0] = end
         return end - at >= 33 and keep(found, start, end, floor, CLOUD_KEY)
-    if not starts_word(text, at, TOKEN):
+    # `prod_AKIA...` and `-ghp_...` are tokens: prefix and length say enough
+    if not starts_word(text, at, ALNUM):
         return False
     if text[at] == c"e":
         if size - at < 20 or text[at + 2] != c"J" or not wants(wanted, JWT):
             return False
-        end = jwt_at(text, size, at, seen)
+        end = jwt_at(text, size, at)
         return end > 0 and keep(found, at, end, floor, JWT)
     if text[at] == c"B" or text[at] == c"b":
-        end = bearer_at(text, size, at, &start)
+        end = bearer_at(text, size, at, &start) if starts_word(text, at, TOKEN) else -1
         return end > 0 and wants(wanted, SECRET) and named(wanted, text, size, start, end, floor, found)
     end = vendor_at(text, size, at, &kind)
     return end > 0 and wants(wanted, kind) and keep(found, at, end, floor, kind)

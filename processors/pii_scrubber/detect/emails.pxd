@@ -1,7 +1,8 @@
 """E-mail addresses (RFC 5321, 5322; UTF-8 by RFC 6531) as they are written in practice.
 
 No findings: hosts without a dot, literal addresses in brackets, `git@` and other scp-like remotes
-(`user@host.tld:path/...`), versions (`react@18.2.0`), retina image names (`logo@2x.png`) and systemd units.
+(`user@host.tld:path/...`), versions (`react@18.2.0`), retina image names (`logo@2x.png`) and systemd units. The ending
+of a file that an address names (`ana@example.com.txt`) is no part of it.
 """
 
 from libc.stdint cimport uint8_t
@@ -45,8 +46,8 @@ cdef inline Py_ssize_t local_start(
     return start
 
 
-cdef inline bint is_file_or_unit(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
-    """Whether the last label, [at, end), is a file's extension or a systemd unit's type that is no domain."""
+cdef inline bint is_file(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    """Whether the label [at, end) is a file's ending that is no domain."""
     cdef Py_ssize_t length = end - at
     if length == 2:
         return matches(text, size, at, b"js", 2) or matches(text, size, at, b"gz", 2)
@@ -58,13 +59,20 @@ cdef inline bint is_file_or_unit(const uint8_t *text, Py_ssize_t size, Py_ssize_
             or matches(text, size, at, b"txt", 3) or matches(text, size, at, b"log", 3)
             or matches(text, size, at, b"yml", 3) or matches(text, size, at, b"tgz", 3)
             or matches(text, size, at, b"pdf", 3) or matches(text, size, at, b"jar", 3)
+            or matches(text, size, at, b"csv", 3) or matches(text, size, at, b"xml", 3)
+            or matches(text, size, at, b"tar", 3) or matches(text, size, at, b"bak", 3)
+            or matches(text, size, at, b"tmp", 3) or matches(text, size, at, b"bz2", 3)
         )
-    if length == 4:
-        return (
-            matches(text, size, at, b"jpeg", 4) or matches(text, size, at, b"webp", 4)
-            or matches(text, size, at, b"json", 4) or matches(text, size, at, b"yaml", 4)
-            or matches(text, size, at, b"html", 4)
-        )
+    return length == 4 and (
+        matches(text, size, at, b"jpeg", 4) or matches(text, size, at, b"webp", 4)
+        or matches(text, size, at, b"json", 4) or matches(text, size, at, b"yaml", 4)
+        or matches(text, size, at, b"html", 4)
+    )
+
+
+cdef inline bint is_unit(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    """Whether the label [at, end) is a systemd unit's type that is no domain."""
+    cdef Py_ssize_t length = end - at
     if length == 5:
         return matches(text, size, at, b"timer", 5) or matches(text, size, at, b"mount", 5)
     if length == 6:
@@ -73,6 +81,40 @@ cdef inline bint is_file_or_unit(const uint8_t *text, Py_ssize_t size, Py_ssize_
             or matches(text, size, at, b"device", 6)
         )
     return length == 7 and matches(text, size, at, b"service", 7)
+
+
+cdef inline bint is_of_build(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    """Whether the label [at, end) stands before a file's ending as a domain does, but is none: `logo@2x.min.js`."""
+    cdef Py_ssize_t length = end - at
+    if length == 3:
+        return matches(text, size, at, b"min", 3) or matches(text, size, at, b"map", 3)
+    if length == 4:
+        return (
+            matches(text, size, at, b"test", 4) or matches(text, size, at, b"spec", 4)
+            or matches(text, size, at, b"dark", 4)
+        )
+    if length == 5:
+        return matches(text, size, at, b"chunk", 5) or matches(text, size, at, b"light", 5)
+    return length == 6 and (matches(text, size, at, b"bundle", 6) or matches(text, size, at, b"module", 6))
+
+
+cdef inline bint is_scale(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
+    """Whether an image's scale begins at `at`: `2x.`"""
+    return has(text, size, at, DIGIT) and peek(text, size, at + 1) == c"x" and peek(text, size, at + 2) == c"."
+
+
+cdef inline Py_ssize_t label_before(const uint8_t *text, Py_ssize_t first, Py_ssize_t at) noexcept nogil:
+    """Where the label begins that stands before the one at `at`, not before `first`."""
+    cdef Py_ssize_t start = at - 1
+    while start > first and text[start - 1] != c".":
+        start -= 1
+    return start
+
+
+cdef inline bint is_number(const uint8_t *text, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    while at < end and pii_class[text[at]] & DIGIT:
+        at += 1
+    return at == end
 
 
 cdef inline Py_ssize_t domain_end(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
@@ -95,6 +137,19 @@ cdef inline Py_ssize_t domain_end(const uint8_t *text, Py_ssize_t size, Py_ssize
             break
     while end > last and text[end - 1] == c"-":
         end -= 1
+    if is_scale(text, size, at) and is_file(text, size, last, end):
+        return -1
+    if labels > 3 and is_number(text, last, end) and is_file(text, size, label_before(text, at, last), last - 1):
+        # a log that has been rotated
+        end = last - 1
+        last = label_before(text, at, last)
+        labels -= 1
+    while labels > 2 and is_file(text, size, last, end):
+        end = last - 1
+        last = label_before(text, at, last)
+        labels -= 1
+        if is_of_build(text, size, last, end):
+            return -1
     if labels < 2 or end - last < 2 or pii_class[text[last]] & DIGIT:
         return -1
     for i in range(last, end):
@@ -106,7 +161,7 @@ cdef inline Py_ssize_t domain_end(const uint8_t *text, Py_ssize_t size, Py_ssize
         i += 1
     if i > at and text[i] == c"." and has(text, size, i + 1, DIGIT):
         return -1
-    return -1 if is_file_or_unit(text, size, last, end) else end
+    return -1 if is_file(text, size, last, end) or is_unit(text, size, last, end) else end
 
 
 cdef inline bint is_remote(
@@ -138,3 +193,14 @@ cdef inline Py_ssize_t email_around(
     if end < 0 or is_remote(text, size, start[0], at, end):
         return -1
     return end
+
+
+cdef inline bint may_be_local(
+    const uint8_t *text, Py_ssize_t size, Py_ssize_t start, Py_ssize_t at, int length
+) noexcept nogil:
+    """Whether [start, at), which an `@` (or `%40`) of `length` bytes follows, lies in an e-mail address."""
+    while start < at:
+        if not pii_class[text[start]] & LOCAL:
+            return False
+        start += 1
+    return domain_end(text, size, at + length) > 0

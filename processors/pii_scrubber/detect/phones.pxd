@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from processors.pii_scrubber.detect.classes cimport (
     ALNUM, DIGIT, LETTER, escape, has, lower, matches, peek, pii_class, starts_word,
 )
+from processors.pii_scrubber.detect.emails cimport may_be_local
 from processors.pii_scrubber.detect.numbers cimport CLOSED, DASH, DOT, OPENED, SLASH, SPACE, Number
 
 cdef extern from *:
@@ -32,19 +33,26 @@ cdef enum:
 
 
 cdef inline bint no_code_follows(
-    const uint8_t *text, Py_ssize_t size, Py_ssize_t end
+    const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t end, bint certain
 ) noexcept nogil:
-    """Whether what follows leaves the number whole: no letter (an extension's `x` apart), no `@`, no decimals."""
+    """Whether what follows leaves the number in [at, end) whole: no letter (an extension's `x` apart), no decimals.
+
+    A word may follow behind `-` or `_` where the number is `certain`, and `@host` where that makes no e-mail address.
+    """
     cdef int after = peek(text, size, end)
     if after < 0:
         return True
     if pii_class[after] & ALNUM:
         return after == c"x" and has(text, size, end + 1, DIGIT) or matches(text, size, end, b"ext", 3)
-    if after == c"@" or after == c"_":
-        return False
-    if after == c"-" or after == c"." or after == c":" or after == c",":
-        return not has(text, size, end + 1, ALNUM if after == c"-" else DIGIT)
-    return escape(text, size, end) != c"@"
+    if after == c"@":
+        return not may_be_local(text, size, at, end, 1)
+    if after == c"_":
+        return certain
+    if after == c"-":
+        return not has(text, size, end + 1, ALNUM if not certain else DIGIT)
+    if after == c"." or after == c":" or after == c",":
+        return not has(text, size, end + 1, DIGIT)
+    return escape(text, size, end) != c"@" or not may_be_local(text, size, at, end, 3)
 
 
 cdef inline int country_digits(const Number *number, int from_digit, int *fewest, int *most) noexcept nogil:
@@ -222,7 +230,7 @@ cdef inline Py_ssize_t phone_at(
     """The end of the phone number whose first digit is at `at`, or -1; `start` is where it begins, the `+` included."""
     cdef int groups, i
     cdef uint8_t kinds
-    cdef bint bracket = False
+    cdef bint bracket = False, certain
     cdef int before
     start[0] = at
     if number.digits < 7 or number.groups == 0:
@@ -239,7 +247,7 @@ cdef inline Py_ssize_t phone_at(
         # a `+` between words of a URL is a space
         if starts_word(text, start[0], ALNUM) or before == c"+":
             groups = international(number, 0)
-            if groups and no_code_follows(text, size, number.end[groups - 1]):
+            if groups and no_code_follows(text, size, start[0], number.end[groups - 1], True):
                 if starts_word(text, start[0], ALNUM) and not (start[0] and text[start[0] - 1] == c"."):
                     return number.end[groups - 1]
     before = peek(text, size, start[0] - 1)
@@ -251,7 +259,7 @@ cdef inline Py_ssize_t phone_at(
         return -1
     if number.length[0] > 1 and number.digit[0] == 0 and number.digit[1] == 0 and number.groups > 1:
         groups = international(number, 2)
-        if groups > 1 and no_code_follows(text, size, number.end[groups - 1]):
+        if groups > 1 and no_code_follows(text, size, start[0], number.end[groups - 1], True):
             return number.end[groups - 1]
     # in a row of numbers, none but the first can be a national one without a word before it
     groups = number.groups if number.groups < 6 else 6
@@ -263,10 +271,14 @@ cdef inline Py_ssize_t phone_at(
             kinds |= number.before[i]
         i = number.before[groups] if groups < number.groups else number.after
         if is_national(number, groups, kinds, bracket, before == c"[" or before == c",") and not i & (DASH | DOT):
-            if no_code_follows(text, size, number.end[groups - 1]):
+            # groups with dashes between them may go on as a code does; those of America are known by their digits
+            certain = not kinds & DASH or bracket or (groups == number.groups and number.digits >= 10 and (
+                ten_digits_of_america(number, number.digits - 10)
+            ))
+            if no_code_follows(text, size, start[0], number.end[groups - 1], certain):
                 return number.end[groups - 1]
         groups -= 1
     groups = announced(number, &kinds)
-    if groups and no_code_follows(text, size, number.end[groups - 1]) and after_phone_word(text, size, start[0]):
+    if groups and no_code_follows(text, size, start[0], number.end[groups - 1], True) and after_phone_word(text, size, start[0]):
         return number.end[groups - 1]
     return -1

@@ -77,6 +77,7 @@ cdef extern from *:
     const pii_vendor *pii_vendors_of[256]
 
 cdef enum:
+    LONGEST_PLAIN = 64        # so soon a token that must be mixed is
     LONGEST_HEADER = 4096     # of a JWT, in base64; a longer one needs `eyJ` at its payload, too
     SECRET_OF_AWS = 40
 
@@ -124,7 +125,10 @@ cdef inline Py_ssize_t end_of_partner(const uint8_t *text, Py_ssize_t size, Py_s
 
 
 cdef inline Py_ssize_t vendor_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t at, int *kind) noexcept nogil:
-    """The end of the vendor's token that begins at `at`, or -1; its kind. `at` must begin a word."""
+    """The end of the vendor's token that begins at `at`, or -1; its kind. No letter or digit may stand before `at`.
+
+    A failed look reads a bounded distance, for in `sk-sk-sk-` every third byte begins one.
+    """
     cdef const pii_vendor *vendor = pii_vendors_of[text[at]]
     cdef Py_ssize_t end, secret
     if vendor == NULL:
@@ -133,11 +137,14 @@ cdef inline Py_ssize_t vendor_at(const uint8_t *text, Py_ssize_t size, Py_ssize_
         vendor += 1
         if vendor.length == 0 or <uint8_t>vendor.prefix[0] != text[at]:
             return -1
-    end = run(text, size, at + vendor.length, vendor.classes)
-    secret = end - at - vendor.length
-    if secret < vendor.fewest or (vendor.most and secret > vendor.most) or has(text, size, end, ALNUM):
-        return -1
-    if vendor.mixed and not is_mixed(text, at + vendor.length, end):
+    secret = at + vendor.length
+    if vendor.mixed:
+        end = run(text, min(size, secret + LONGEST_PLAIN), secret, vendor.classes)
+        if not is_mixed(text, secret, end):
+            return -1
+    # what has a certain length ends there, also where `_` or `-` go on
+    end = run(text, min(size, secret + vendor.most) if vendor.most else size, secret, vendor.classes)
+    if end - secret < vendor.fewest or has(text, size, end, ALNUM):
         return -1
     kind[0] = vendor.kind
     if text[at] == c"S" and text[at + 1] == c"G":
@@ -182,13 +189,19 @@ cdef inline bint names_algorithm(const uint8_t *text, Py_ssize_t at, Py_ssize_t 
     return False
 
 
-cdef inline Py_ssize_t jwt_at(
-    const uint8_t *text, Py_ssize_t size, Py_ssize_t at, Py_ssize_t *seen
-) noexcept nogil:
-    """The end of the compact JWS or JWE that begins with the `eyJ` at `at`, or -1. `seen`: where its header ends."""
-    cdef Py_ssize_t header = run(text, size, at, TOKEN), end
+cdef inline Py_ssize_t jwt_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
+    """The end of the compact JWS or JWE that begins with the `eyJ` at `at`, or -1.
+
+    A header ends before the next `-eyJ` or `_eyJ`, too: JSON is not encoded so, but names are put together so. No byte
+    is therefore read for two headers.
+    """
+    cdef Py_ssize_t header = at, end, third = 0
     cdef int parts = 1
-    seen[0] = header
+    while header < size and pii_class[text[header]] & TOKEN and not (
+        not pii_class[text[header]] & ALNUM and size - header > 4
+        and memcmp(text + header + 1, <const char *>b"eyJ", 3) == 0
+    ):
+        header += 1
     if header - at < 12 or peek(text, size, header) != c".":
         return -1
     if not names_algorithm(text, at, min(header, at + LONGEST_HEADER)):
@@ -203,6 +216,10 @@ cdef inline Py_ssize_t jwt_at(
     ):
         end = run(text, size, end + 1, TOKEN)
         parts += 1
+        if parts == 3:
+            third = end
+    if parts == 4:
+        end = third    # three parts or five; what follows is a file's ending
     return end if end > header + 1 else -1
 
 

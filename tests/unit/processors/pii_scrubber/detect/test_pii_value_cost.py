@@ -26,6 +26,8 @@ a:b@|eyJ|eyJ.|eyJ·|eyJhbGci.|eyJhbGciOiJub25lIn0|eyJhbGciOiJub25lIn0·|sk-|sk-�
 xoxb-1·|SG.|ya29.|hvs.|sh|-|-----BEGIN·|-----BEGIN·PRIVATE·KE|Q~|1Q~|aaa8Q~|aaa8Q~·|Be|bearer·|Bearer·a·
 bearer+|bearer%20|=|=·|d=|-=|password=|password=·|password=[|password='[|password=*|password="|token=
 token=1·|token"=|sig=|sig=!|pass:|secret:·a|secret:·aaaaaaa·|authorization:·|authorization:·x·x|PWD=/|key%3D
+-eyJ|eyJ.-|-eyJhbGciOiJub25lIn0|sk-a1-|-sk-|prod-AIza|AIza-|aaa8Q~-|a@b.js|a@b.gz.|@b.min.gz.1
++14155552671@|+14155552671@a.|4111111111111111@a-|1.2.3.4_|10.1.2.3-a_
 password%3D|"password":"|\\"password\\":\\"
 """
 UNITS = [unit.replace("·", " ") for unit in _UNITS.strip("\n").replace("\n", "|").split("|")]
