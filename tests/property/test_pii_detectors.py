@@ -15,7 +15,7 @@ ALONE = {kind: ValueDetectors([kind.name.lower()]) for kind in Kind}
 PIECES = r"""
 @ %40 % %3D %2B %20 . : :: = - + ( ) / " ' \ \n , _ eyJ eyJhbGciOiJub25lIn0. ghp_ AKIA sk- Bearer password= token:
 -----BEGIN PRIVATE KEY----- -----END GB82 WEST DE phone tel example.com x@y.zz 10.1.2.3 2001:db8 fe80 ffff 415 555
-2671 49 4111 1111 00 0 1 19 255 256 version git :// é “ »
+2671 49 4111 1111 00 0 1 19 255 256 version .txt .tar.gz .log.1 _old -eyJ _AKIA -sk- @host git :// é “ »
 """
 pieces = st.sampled_from([*PIECES.split(), " ", "\0", "\n", "PRIVATE KEY-----", "Bearer ", "phone "])
 texts = st.lists(pieces | st.text(max_size=6), max_size=14).map(lambda parts: "".join(parts).encode())
@@ -84,6 +84,17 @@ def test_what_was_utf8_stays_utf8(value):
 def test_a_value_is_read_no_further_than_it_reaches(value, tail):
     whole = bytearray(value + tail)
     assert DETECTORS.find(memoryview(whole)[: len(value)]) == DETECTORS.find(value)
+
+
+@given(
+    address=st.ip_addresses(v=4),
+    name=st.sampled_from(["prod_{}", "prod-{}", "{}_old", "{}-old", "_{}_", "-{}-", "file_{}.txt", "{}@host"]),
+)
+def test_every_ipv4_address_within_a_name_is_found_but_for_small_numbers(address, name):
+    octets = address.packed
+    assume(octets[0] not in (0, 127) and octets[:2] != b"\xff\xff" and octets[2:] != b"\0\0")
+    assume(max(octets) >= 30)
+    assert found(Kind.IPV4, name.format(address).encode()) == [str(address).encode()]
 
 
 @given(address=st.ip_addresses(v=4), before=around, after=around)

@@ -279,6 +279,7 @@ cdef inline Py_ssize_t phone_at(
                 return number.end[groups - 1]
         groups -= 1
     groups = announced(number, &kinds)
-    if groups and no_code_follows(text, size, start[0], number.end[groups - 1], True) and after_phone_word(text, size, start[0]):
-        return number.end[groups - 1]
+    if groups and no_code_follows(text, size, start[0], number.end[groups - 1], True):
+        if after_phone_word(text, size, start[0]):
+            return number.end[groups - 1]
     return -1
