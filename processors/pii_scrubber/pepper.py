@@ -41,7 +41,7 @@ class Pepper:
         self._outer = sha256(bytes(byte ^ 0x5C for byte in key))
 
     def digest(self, value: bytes) -> bytes:
-        """HMAC-SHA256 of the value (RFC 2104), from states that hold the key already: half the cost of `hmac.digest`."""
+        """HMAC-SHA256 of the value (RFC 2104), from states that hold the key already: half of `hmac.digest`'s cost."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(value)
         outer.update(inner.digest())
