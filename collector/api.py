@@ -21,7 +21,15 @@ from collector.ack import Ack, Outcome
 from collector.batch import ANONYMOUS, Batch, Context, Signal
 from collector.component.base import BuildContext, Component, Extension
 from collector.component.connector import Chunk, DurableConnector, Partition, PartitionListener, Record
-from collector.component.exporter import BatchOptions, Exporter, ExporterOptions, QueueOptions, RetryOptions
+from collector.component.exporter import (
+    BatchOptions,
+    Exporter,
+    ExporterOptions,
+    QueueOptions,
+    Refusal,
+    RetryOptions,
+    StagedExporter,
+)
 from collector.component.processor import Admitting, Lookahead, Processor, Verdicts
 from collector.component.receiver import Intake, Permit, Receiver
 from collector.errors import (
@@ -97,6 +105,7 @@ __all__ = [
     "QueueOptions",
     "Receiver",
     "Record",
+    "Refusal",
     "RejectedExportError",
     "RetryOptions",
     "RetryableExportError",
@@ -104,6 +113,7 @@ __all__ = [
     "Signal",
     "Size",
     "SpanIndex",
+    "StagedExporter",
     "StorageError",
     "Verdicts",
     "client_context",

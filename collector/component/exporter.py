@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from collector.component.base import Component
 from collector.options import Duration, Options, Size, option, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from collector.batch import Batch
+
+
+ATTEMPT_TIMEOUTS = 12
+"""An attempt of a `StagedExporter` may take this many times `timeout`: it may consist of many requests."""
 
 
 class BatchOptions(Options):
@@ -74,3 +85,50 @@ class Exporter(Component):
         time with cancellation. Don't touch `batch.ack`: the queue resolves it.
         """
         raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Items of one request that the backend will never take. They go to the dead letter, the others are delivered.
+
+    `rows` is one bool per row of the staged batch's index; `reason` is one of a closed set of words of the exporter's;
+    `detail` is a sentence for a person, without anything that the telemetry holds.
+    """
+
+    rows: NDArray[np.bool_]
+    reason: str
+    detail: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What the dead letter says."""
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+class StagedExporter(Exporter):
+    """An exporter that translates what it sends, resumes where an attempt ended, and knows which items were refused.
+
+    `export` is never called. The queue doesn't look for what a backend refuses in such a request: `send` does.
+    """
+
+    order = "fifo"
+
+    @abstractmethod
+    def stage(self, batch: Batch) -> Any:
+        """Translate one request. Called once for each, in the order in which they leave, before its first attempt:
+        state that must move on once per request, such as a sum over deltas, moves here. No I/O, no waiting.
+
+        `batch.mask` is None. Raises `RejectedExportError` for a whole that can't be translated; anything else that it
+        raises counts as that too, since it would raise again.
+        """
+
+    @abstractmethod
+    async def send(self, staged: Any) -> Sequence[Refusal]:
+        """One attempt to send what `stage` gave. What the backend took or refused is noted in `staged`, so that the
+        next attempt sends the rest alone; cancellation may come at any await.
+
+        Returns when nothing is left to send: all refusals of the whole request, those of `stage` included; no row
+        twice. Raises `RetryableExportError` when something is, and `RejectedExportError` when all of it is refused.
+        Each of its requests is bounded by `config.timeout` here; the queue gives an attempt `ATTEMPT_TIMEOUTS` times
+        as long.
+        """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from collector.ack import Ack, Outcome
 from collector.batch import Batch
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Iterator
+
+    from collector.component.exporter import Refusal
 
 SPLITS = 32
 """How often one request may be divided in search of what the backend refuses: at most 64 extra requests."""
@@ -38,7 +41,14 @@ class Letter:
     """One of a closed set, see the component's page; the acks and the metrics carry it."""
     detail: str = ""
     rejected: int | None = None
+    refusals: deque[Refusal] | None = None
+    """Where the exporter knows which items were refused: those that aren't written yet."""
     attempts: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """What the dead letter says."""
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
 @dataclass(slots=True, eq=False)
@@ -55,12 +65,21 @@ class Job:
     due: float = 0.0
     letter: Letter | None = None
     settled: bool = False
+    staged: Any = None
+    """What a `StagedExporter` made of the request, from its first attempt on."""
     twin: Job | None = None
     """The other half of a refused request: it waits for the outcome of this one."""
 
     def request(self) -> Batch:
         """All parts as one batch, with an ack of its own that the caller resolves; the parts keep theirs."""
         return Batch.merge([part.with_ack(Ack.ignore()) for part in self.parts])
+
+    def whole(self) -> Batch:
+        """`request` without a selection, so that every row of its index is in it."""
+        request = self.request()
+        if request.mask is None:
+            return request
+        return Batch(request.to_bytes(), request.ack, signal=request.signal, context=request.context)
 
     def resolve(self, outcome: Outcome, reason: str = "") -> None:
         """End the acks of all parts."""

@@ -12,10 +12,12 @@ import time
 from typing import TYPE_CHECKING
 
 from collector.ack import Outcome
-from collector.errors import RejectedExportError, RetryableExportError, StorageError
+from collector.errors import RejectedExportError, RetryableExportError
 from collector.export_queue.instruments import Instruments, NotDeliveringLog
 from collector.export_queue.job import SURELY_ITEMS, Job, Letter
+from collector.export_queue.letters import Letters
 from collector.export_queue.schedule import Schedule
+from collector.export_queue.sending import Sending
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -45,9 +47,8 @@ class ExportQueue:
     ) -> None:
         options = exporter.config
         self._exporter = exporter
-        self._dead_letter = dead_letter
         self._durable = durable
-        self._timeout = options.timeout / 1e9
+        self._sending = Sending(exporter)
         self._retry = options.retry_on_failure
         fifo = exporter.order == "fifo"
         self._consumers = 1 if fifo else options.sending_queue.num_consumers
@@ -63,7 +64,7 @@ class ExportQueue:
         self._bytes = 0
         self._items = 0
         self._trouble = NotDeliveringLog(log)
-        self._unwritten = ""
+        self._letters = Letters(dead_letter, exporter.id, self._trouble)
         self._count = Instruments(meter, exporter.id, self)
 
     # -- the pipeline's side
@@ -95,8 +96,8 @@ class ExportQueue:
 
     def healthy(self) -> str | None:
         """None while deliveries work, else why they don't, for a person."""
-        if self._unwritten:
-            return f"{self._unwritten}, what was refused is kept in the queue"
+        if self._letters.unwritten:
+            return f"{self._letters.unwritten}, what was refused is kept in the queue"
         if not self._trouble.reason:
             return None
         if self._gate.probing:
@@ -195,11 +196,9 @@ class ExportQueue:
         began = loop.time()
         job.attempts += 1
         job.first_attempt = job.first_attempt or began
-        request = job.request()
         failure, wish, outcome = "", None, "retryable"
         try:
-            async with asyncio.timeout(self._timeout):
-                rejected = await self._exporter.export(request)
+            letter = await self._sending.send(job)
         except RejectedExportError as error:
             self._answered(loop.time(), began, "rejected")
             self._refused(job, error)
@@ -219,11 +218,9 @@ class ExportQueue:
             failure = str(known or "the exporter failed")
             self._trouble.unexpected(error)
         else:
-            self._answered(loop.time(), began, "partial" if rejected else "delivered")
-            self._accepted(job, min(max(rejected, 0), job.items))
+            self._answered(loop.time(), began, "partial" if letter is not None else "delivered")
+            self._accepted(job, letter)
             return
-        finally:
-            request.ack.resolve(Outcome.DELIVERED)
         now = loop.time()
         self._count.attempt(outcome, now - began)
         self._gate.failed(began, now, wish)
@@ -236,9 +233,9 @@ class ExportQueue:
         if recovered:
             self._schedule.recovered(now)
 
-    def _accepted(self, job: Job, rejected: int) -> None:
-        if rejected:
-            job.letter = Letter(Outcome.DELIVERED, "partial_success", rejected=rejected)
+    def _accepted(self, job: Job, letter: Letter | None) -> None:
+        if letter is not None:
+            job.letter = letter
         else:
             self._settle(job, Outcome.DELIVERED)
         twin, job.twin = job.twin, None
@@ -279,25 +276,12 @@ class ExportQueue:
 
     async def _bury(self, job: Job, letter: Letter) -> None:
         """Write the dead letter and settle the job; when it can't be written the job is kept for later."""
-        if await self._write(job, letter):
+        if await self._letters.write(job, letter):
             self._settle(job, letter.outcome, letter.reason, letter.rejected)
         else:
             letter.attempts += 1
             job.due = asyncio.get_running_loop().time() + self._schedule.backoff.wait(letter.attempts)
             self._schedule.add_piece(job)
-
-    async def _write(self, job: Job, letter: Letter) -> bool:
-        reason = f"{letter.reason}: {letter.detail}" if letter.detail else letter.reason
-        request = job.request()
-        try:
-            await self._dead_letter.write(request, self._exporter.id, reason, letter.rejected)
-        except Exception as error:  # noqa: BLE001 - a full or broken disk in any disguise: the batch is kept
-            self._trouble.note(str(error) if isinstance(error, StorageError) else "the dead letter can't be written")
-            return False
-        finally:
-            request.ack.resolve(Outcome.DELIVERED)
-        self._unwritten = ""
-        return True
 
     # -- the end of a job
 
@@ -306,6 +290,9 @@ class ExportQueue:
         self._bytes -= job.bytes
         self._items -= job.items
         self._count.settled(job.items, outcome, rejected or 0)
+        account = job.parts[0].account
+        if rejected and account is not None:
+            account.refuse(rejected, reason)
         self._room.set()
         job.resolve(outcome, "" if outcome is Outcome.DELIVERED else reason)
 
@@ -314,7 +301,7 @@ class ExportQueue:
         letter = job.letter or Letter(Outcome.REJECTED, "shutdown", self._trouble.reason)
         if self._durable:
             self._settle(job, Outcome.RETRY, "shutdown")
-        elif await self._write(job, letter):
+        elif await self._letters.write(job, letter):
             self._settle(job, letter.outcome, letter.reason, letter.rejected)
         else:
             self._trouble.lost(job.items)

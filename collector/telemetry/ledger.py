@@ -50,6 +50,11 @@ class Account:
         self.dead_lettered[reason] += items
         self.held -= items
 
+    def refuse(self, items: int, reason: str) -> None:
+        """`items` of a batch that is booked as delivered, before or after this, are in the dead letter instead."""
+        self.delivered -= items
+        self.dead_lettered[reason] += items
+
     def give_back(self, items: int, reason: str) -> None:
         """`items` were answered with a retryable error; their sender owns them again."""
         self.returned[reason] += items
