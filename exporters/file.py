@@ -53,7 +53,6 @@ class FileExporter(Exporter):
     """Writes batches to a file. See `docs/components/file.md`."""
 
     Config = FileOptions
-    signals = frozenset({Signal.TRACES})
     order = "fifo"
 
     def __init__(self, config: FileOptions, context: BuildContext) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from collector.api import Signal
 from exporters.otlp import OtlpExporter, OtlpOptions, TlsOptions
 
 
@@ -16,7 +17,8 @@ class JaegerOptions(OtlpOptions):
 
     @model_validator(mode="after")
     def _plaintext_on_this_machine(self) -> Self:
-        if "tls" in self.model_fields_set or not self.target.loopback or self.target.scheme == "https":
+        target = self.target(Signal.TRACES)
+        if "tls" in self.model_fields_set or not target.loopback or target.scheme == "https":
             return self
         changed: dict[str, Any] = {"tls": TlsOptions(insecure=True)}
         self.__dict__.update(changed)
@@ -27,3 +29,4 @@ class JaegerExporter(OtlpExporter):
     """Sends traces to Jaeger. See `docs/components/jaeger.md`."""
 
     Config = JaegerOptions
+    signals = frozenset({Signal.TRACES})

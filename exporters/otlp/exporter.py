@@ -23,7 +23,6 @@ class OtlpExporter(Exporter):
     """OTLP out. See `docs/components/otlp_exporter.md`."""
 
     Config = OtlpOptions
-    signals = frozenset({Signal.TRACES})
 
     def __init__(self, config: OtlpOptions, context: BuildContext) -> None:
         super().__init__(config, context)
@@ -35,7 +34,7 @@ class OtlpExporter(Exporter):
         """Combinations that can't work, or that would send in the clear what was to be encrypted."""
         found: list[tuple[tuple[str | int, ...], str]] = []
         tls, http = config.tls, config.protocol == "http"
-        if tls.configured and not config.secure:
+        if tls.configured and not any(config.secure(signal) for signal in Signal):
             found.append((("tls",), "the endpoint is plaintext, but TLS is configured: use https:// or remove one"))
         if bool(tls.cert_file) != bool(tls.key_file):
             found.append((("tls",), "cert_file and key_file go together"))
@@ -43,13 +42,15 @@ class OtlpExporter(Exporter):
             found.append((("tls", "insecure_skip_verify"), "works with protocol http only; for grpc name the ca_file"))
         if not http and config.compression == "zstd":
             found.append((("compression",), "zstd works with protocol http only; use gzip or none"))
-        if not http and config.traces_endpoint:
-            found.append((("traces_endpoint",), "works with protocol http only"))
+        own = [signal for signal in Signal if config.own_endpoint(signal)]
+        for signal in own:
+            if not http:
+                found.append(((f"{signal.value}_endpoint",), "works with protocol http only"))
+            elif not config.target(signal).scheme:
+                found.append(((f"{signal.value}_endpoint",), "expected a whole URL"))
         if http and config.keepalive is not None:
             found.append((("keepalive",), "works with protocol grpc only"))
-        if http and config.traces_endpoint and not config.target.scheme:
-            found.append((("traces_endpoint",), "expected a whole URL"))
-        if not http and not config.traces_endpoint and config.target.path:
+        if not http and not own and config.target(Signal.TRACES).path:
             found.append((("endpoint",), "gRPC has no path: expected host:port"))
         return found
 
@@ -57,9 +58,10 @@ class OtlpExporter(Exporter):
     def warnings(cls, config: Any) -> list[tuple[tuple[str | int, ...], str]]:
         """Secrets in the clear, or to anybody."""
         found: list[tuple[tuple[str | int, ...], str]] = []
-        if config.headers and not config.secure and not config.target.loopback:
+        plain = [signal for signal in Signal if not config.secure(signal)]
+        if config.headers and any(not config.target(signal).loopback for signal in plain):
             found.append((("headers",), "headers are sent in plaintext to another machine"))
-        if config.secure and config.tls.insecure_skip_verify:
+        if len(plain) < len(Signal) and config.tls.insecure_skip_verify:
             found.append((("tls", "insecure_skip_verify"), "anybody can pose as the backend"))
         return found
 
@@ -74,7 +76,7 @@ class OtlpExporter(Exporter):
     async def export(self, batch: Batch) -> int:
         """Send the batch as one request."""
         try:
-            reply = await self._sender.send(batch.to_bytes())
+            reply = await self._sender.send(batch.to_bytes(), batch.signal)
         except DeniedError as error:
             self._say_denied(error.reason)
             raise

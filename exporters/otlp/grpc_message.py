@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import h2
 
+from collector.api import Signal
 from exporters.otlp.grpc_status import Code, code_of, refusal, refusal_of_http
 from exporters.otlp.reply import MAX_REPLY, retry_info_ns
 
@@ -19,18 +20,22 @@ if TYPE_CHECKING:
     from exporters.otlp.h2_exchange import Answer
     from exporters.otlp.options import OtlpOptions
 
-_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_METHODS = {
+    Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+}
 _PREFIX = 5
 _UNITS = (("n", 1), ("u", 10**3), ("m", 10**6), ("S", 10**9), ("M", 60 * 10**9), ("H", 3600 * 10**9))
 
 
-def request_fields(options: OtlpOptions) -> list[tuple[str, str]]:
+def request_fields(options: OtlpOptions, signal: Signal) -> list[tuple[str, str]]:
     """Every header field of a request but `grpc-timeout`. The options' own come last, values of `-bin` in base64."""
     fields = {
         ":method": "POST",
-        ":scheme": "https" if options.secure else "http",
-        ":path": _METHOD,
-        ":authority": options.target.authority,
+        ":scheme": "https" if options.secure(signal) else "http",
+        ":path": _METHODS[signal],
+        ":authority": options.target(signal).authority,
         "te": "trailers",
         "content-type": "application/grpc",
         "user-agent": f"grpc-python-h2/{h2.__version__} (butterfly-collector)",

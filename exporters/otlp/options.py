@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict
 
-from collector.api import ClientTlsOptions, Duration, ExporterOptions, Options, Secret, option, seconds
+from collector.api import ClientTlsOptions, Duration, ExporterOptions, Options, Secret, Signal, option, seconds
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -103,6 +103,8 @@ class OtlpOptions(ExporterOptions):
     endpoint: Endpoint = option("localhost:4317", about="host:port, or a URL; its `https` asks for TLS.", min_length=1)
     protocol: Literal["grpc", "http"] = option("grpc", about="OTLP over gRPC or over HTTP.")
     traces_endpoint: Endpoint = option("", about="Whole URL for traces, protocol http; else endpoint + /v1/traces.")
+    metrics_endpoint: Endpoint = option("", about="Whole URL for metrics, protocol http; else endpoint + /v1/metrics.")
+    logs_endpoint: Endpoint = option("", about="Whole URL for logs, protocol http; else endpoint + /v1/logs.")
     tls: TlsOptions = option(TlsOptions(), about="Encryption, on unless `insecure` is set.")
     headers: Headers = option({}, about="Headers (gRPC: metadata) sent with every request.")
     compression: Literal["gzip", "zstd", "none"] = option("gzip", about="zstd needs protocol http.")
@@ -110,13 +112,16 @@ class OtlpOptions(ExporterOptions):
         None, about="Pings on an idle connection, protocol grpc; none by default."
     )
 
-    @property
-    def target(self) -> Target:
-        """Where requests go."""
-        return parse_target(self.traces_endpoint or self.endpoint)
+    def own_endpoint(self, signal: Signal) -> str:
+        """The URL that is for this signal alone, or nothing."""
+        own: str = getattr(self, f"{signal.value}_endpoint")
+        return own
 
-    @property
-    def secure(self) -> bool:
-        """Whether requests are encrypted."""
-        scheme = self.target.scheme
+    def target(self, signal: Signal) -> Target:
+        """Where requests of this signal go."""
+        return parse_target(self.own_endpoint(signal) or self.endpoint)
+
+    def secure(self, signal: Signal) -> bool:
+        """Whether requests of this signal are encrypted."""
+        scheme = self.target(signal).scheme
         return scheme == "https" or (scheme != "http" and not self.tls.insecure)

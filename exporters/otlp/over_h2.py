@@ -11,7 +11,7 @@ import random
 import ssl
 from typing import TYPE_CHECKING
 
-from collector.api import RetryableExportError, client_context
+from collector.api import RetryableExportError, Signal, client_context
 from exporters.otlp.grpc_message import prefix, reply_of, request_fields, timeout_value
 from exporters.otlp.h2_connection import Connection
 from exporters.otlp.h2_draining import NotTakenError
@@ -25,6 +25,8 @@ _FIRST_WAIT_S = 0.2
 # A backend that comes back is found within seconds.
 _LONGEST_WAIT_S = 3.0
 _GOODBYE_S = 1.0
+_ANY = Signal.TRACES
+"""Over gRPC all signals go to one endpoint."""
 
 
 class GrpcSender:
@@ -32,7 +34,7 @@ class GrpcSender:
 
     def __init__(self, options: OtlpOptions) -> None:
         self._options = options
-        self._fields = request_fields(options)
+        self._fields = {signal: request_fields(options, signal) for signal in Signal}
         self._started = False
         self._tls: ssl.SSLContext | None = None
         self._current: Connection | None = None
@@ -44,7 +46,7 @@ class GrpcSender:
 
     async def start(self) -> None:
         """Read the TLS files. The first request connects."""
-        if self._options.secure:
+        if self._options.secure(_ANY):
             self._tls = await asyncio.to_thread(client_context, self._options.tls)
             self._tls.set_alpn_protocols(["h2"])
         self._started = True
@@ -65,8 +67,8 @@ class GrpcSender:
         self._open.clear()
         self._current = None
 
-    async def send(self, payload: bytes) -> bytes:
-        """One call of the trace service. What a closing connection did not take is sent once more on another one."""
+    async def send(self, payload: bytes, signal: Signal) -> bytes:
+        """One call of the signal's service. What a closing connection did not take is sent once more on another one."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._options.timeout / 1e9
         gzip = self._options.compression == "gzip"
@@ -75,7 +77,7 @@ class GrpcSender:
         pieces = (head, message) if message else (head,)
         for last in (False, True):
             connection = await self._connection()
-            fields = [*self._fields, ("grpc-timeout", timeout_value(deadline - loop.time()))]
+            fields = [*self._fields[signal], ("grpc-timeout", timeout_value(deadline - loop.time()))]
             try:
                 return reply_of(await connection.request(fields, pieces))
             except NotTakenError:
@@ -132,9 +134,9 @@ class GrpcSender:
         return ""
 
     async def _connected(self) -> Connection:
-        options, target = self._options, self._options.target
+        options, target = self._options, self._options.target(_ANY)
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(options.keepalive, secure=options.secure),
+            lambda: Connection(options.keepalive, secure=options.secure(_ANY)),
             target.host,
             target.port,
             ssl=self._tls,

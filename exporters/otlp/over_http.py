@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from collector.api import RejectedExportError, RetryableExportError, client_context
+from collector.api import RejectedExportError, RetryableExportError, Signal, client_context
 from exporters.otlp.reply import MAX_REPLY, retry_after_ns
 from exporters.otlp.sender import DeniedError, compress
 
@@ -37,9 +37,7 @@ class HttpSender:
 
     def __init__(self, options: OtlpOptions) -> None:
         self._options = options
-        target = options.target
-        path = target.path if options.traces_endpoint else f"{target.path}/v1/traces"
-        self._url = f"{'https' if options.secure else 'http'}://{target.authority}{path}"
+        self._urls = {signal: _url(options, signal) for signal in Signal}
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -49,7 +47,8 @@ class HttpSender:
         headers |= {"Content-Type": "application/x-protobuf", "Accept-Encoding": "identity"}
         if options.compression != "none":
             headers["Content-Encoding"] = options.compression
-        context = await asyncio.to_thread(client_context, options.tls) if options.secure else False
+        secure = any(options.secure(signal) for signal in Signal)
+        context = await asyncio.to_thread(client_context, options.tls) if secure else False
         connector = aiohttp.TCPConnector(ssl=context, limit=options.sending_queue.num_consumers)
         handlers: Any = partial(_Handler, loop=asyncio.get_running_loop())
         connector._factory = handlers  # noqa: SLF001 - there is no other way in
@@ -67,7 +66,7 @@ class HttpSender:
             await self._session.close()
             self._session = None
 
-    async def send(self, payload: bytes) -> bytes:
+    async def send(self, payload: bytes, signal: Signal) -> bytes:
         """One POST. Redirects are not followed."""
         if self._session is None:
             raise RetryableExportError("the exporter is not started")
@@ -76,7 +75,7 @@ class HttpSender:
         name = self._options.tls.server_name_override or None
         try:
             async with self._session.post(
-                self._url, data=body, allow_redirects=False, server_hostname=name
+                self._urls[signal], data=body, allow_redirects=False, server_hostname=name
             ) as response:
                 if response.status // 100 == 2:
                     return await _read_bounded(response)
@@ -91,6 +90,12 @@ class HttpSender:
         except aiohttp.ClientError:
             raise RetryableExportError("the backend ended the connection") from None
         raise refusal
+
+
+def _url(options: OtlpOptions, signal: Signal) -> str:
+    target = options.target(signal)
+    path = target.path if options.own_endpoint(signal) else f"{target.path}/v1/{signal.value}"
+    return f"{'https' if options.secure(signal) else 'http'}://{target.authority}{path}"
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

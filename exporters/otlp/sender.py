@@ -13,6 +13,8 @@ from collector.api import RetryableExportError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.api import Signal
+
 IN_THREAD = 128 << 10
 """Payloads from this many bytes on are compressed in a thread, so that the event loop goes on meanwhile."""
 
@@ -26,8 +28,8 @@ class Sender(Protocol):
     async def stop(self) -> None:
         """Close. Does nothing when it was not started."""
 
-    async def send(self, payload: bytes) -> bytes:
-        """Send one OTLP request. Raises `RetryableExportError` or `RejectedExportError`."""
+    async def send(self, payload: bytes, signal: Signal) -> bytes:
+        """Send one OTLP request of `signal`. Raises `RetryableExportError` or `RejectedExportError`."""
 
 
 class DeniedError(RetryableExportError):

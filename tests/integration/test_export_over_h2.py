@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from h2_backend import EMPTY, GRPC, H2Backend
 from otlp_http2 import frame
 
-from collector.api import ExportError, RejectedExportError, RetryableExportError
+from collector.api import ExportError, RejectedExportError, RetryableExportError, Signal
 from exporters.otlp import OtlpOptions, h2_connection, h2_liveness, over_h2
 from exporters.otlp.over_h2 import GrpcSender
 from exporters.otlp.sender import DeniedError
@@ -63,7 +63,7 @@ def message_of(peer, stream=1):
 
 async def test_a_request_is_grpcs(running):
     sender, backend = await running(headers={"X-Tenant": " a ", "trace-bin": "~key?"}, timeout="3s")
-    assert await sender.send(b"payload") == b""
+    assert await sender.send(b"payload", Signal.TRACES) == b""
     (peer,) = backend.peers
     fields = peer.fields[1]
     assert list(fields)[:4] == [":method", ":scheme", ":path", ":authority"]
@@ -80,7 +80,7 @@ async def test_a_request_is_grpcs(running):
 @pytest.mark.parametrize("size", [0, 1, 100, 300_000])
 async def test_gzip_is_ours(running, size):
     sender, backend = await running(compression="gzip")
-    await sender.send(NOISE[:size])
+    await sender.send(NOISE[:size], Signal.TRACES)
     (peer,) = backend.peers
     assert peer.bodies[1][0] == 1
     assert peer.fields[1]["grpc-encoding"] == "gzip"
@@ -89,7 +89,7 @@ async def test_gzip_is_ours(running, size):
 
 async def test_an_empty_message(running):
     sender, backend = await running()
-    await sender.send(b"")
+    await sender.send(b"", Signal.TRACES)
     assert backend.peers[0].bodies[1] == EMPTY
 
 
@@ -108,7 +108,7 @@ async def test_an_empty_message(running):
 async def test_large_requests_keep_to_windows_and_frame_sizes(running, settings, size):
     sender, backend = await running(H2Backend(**settings))
     async with asyncio.timeout(20):
-        await sender.send(NOISE[:size])
+        await sender.send(NOISE[:size], Signal.TRACES)
     (peer,) = backend.peers
     assert peer.error is None
     assert message_of(peer) == NOISE[:size]
@@ -121,7 +121,7 @@ async def test_large_requests_keep_to_windows_and_frame_sizes(running, settings,
 async def test_no_window_means_no_data(running):
     sender, backend = await running(H2Backend(initial_window_size=10))
     backend.on_data = lambda _peer, _stream, _size: None
-    task = asyncio.create_task(sender.send(NOISE[:100]))
+    task = asyncio.create_task(sender.send(NOISE[:100], Signal.TRACES))
     await until(lambda: backend.peers and sum(backend.peers[0].frames) == 10)
     await asyncio.sleep(0.05)
     (peer,) = backend.peers
@@ -144,20 +144,20 @@ async def test_no_window_means_no_data(running):
 async def test_requests_share_the_window_of_the_connection(running):
     sender, backend = await running()
     sizes = [1 << 20, 10, 1 << 19, 3000, 1 << 20]
-    await asyncio.gather(*(sender.send(NOISE[:size]) for size in sizes))
+    await asyncio.gather(*(sender.send(NOISE[:size], Signal.TRACES) for size in sizes))
     (peer,) = backend.peers
     assert sorted(len(body) - 5 for body in peer.bodies.values()) == sorted(sizes)
 
 
 async def test_a_backend_that_does_not_read_costs_little_memory(running):
     sender, backend = await running(H2Backend(initial_window_size=2**31 - 1))
-    await sender.send(b"x")
+    await sender.send(b"x", Signal.TRACES)
     (peer,) = backend.peers
     peer.h2.increment_flow_control_window(2**30)
     peer.flush()
-    await sender.send(b"x")
+    await sender.send(b"x", Signal.TRACES)
     peer.transport.pause_reading()
-    task = asyncio.create_task(sender.send(bytes(64 << 20)))
+    task = asyncio.create_task(sender.send(bytes(64 << 20), Signal.TRACES))
     await asyncio.sleep(0.3)
     (connection,) = sender._open
     assert connection._transport.get_write_buffer_size() <= 2 * h2_connection._BURST
@@ -171,7 +171,7 @@ async def test_a_backend_that_does_not_read_costs_little_memory(running):
 async def test_requests_share_one_connection_and_are_answered_in_any_order(running):
     sender, backend = await running()
     backend.on_end = lambda _peer, _stream: None
-    tasks = [asyncio.create_task(sender.send(b"%d" % number)) for number in range(20)]
+    tasks = [asyncio.create_task(sender.send(b"%d" % number, Signal.TRACES)) for number in range(20)]
     await until(lambda: backend.peers and len(backend.peers[0].bodies) == 20)
     (peer,) = backend.peers
     for stream in sorted(peer.bodies, reverse=True):
@@ -184,7 +184,7 @@ async def test_no_more_streams_than_the_backend_wants(running):
     sender, backend = await running(H2Backend(max_concurrent_streams=2))
     loop = asyncio.get_running_loop()
     backend.on_end = lambda peer, stream: loop.call_later(0.005, peer.answer, stream)
-    await asyncio.gather(*(sender.send(b"x") for _ in range(20)))
+    await asyncio.gather(*(sender.send(b"x", Signal.TRACES) for _ in range(20)))
     (peer,) = backend.peers
     assert peer.most == 2
     assert len(peer.bodies) == 20
@@ -193,7 +193,7 @@ async def test_no_more_streams_than_the_backend_wants(running):
 async def test_waiting_for_a_stream_ends_with_the_attempt_and_others_go_on(running):
     sender, backend = await running(H2Backend(max_concurrent_streams=1))
     backend.on_end = lambda _peer, _stream: None
-    first, second, third = (asyncio.create_task(sender.send(b"x")) for _ in range(3))
+    first, second, third = (asyncio.create_task(sender.send(b"x", Signal.TRACES)) for _ in range(3))
     await until(lambda: backend.peers and len(backend.peers[0].bodies) == 1)
     await asyncio.sleep(0.01)
     second.cancel()
@@ -210,7 +210,7 @@ async def test_a_cancelled_attempt_resets_its_stream_and_leaves_the_connection(r
     backend.on_end = lambda _peer, _stream: None
     if part == "in the middle of the body":
         backend.on_data = lambda _peer, _stream, _size: None
-    task = asyncio.create_task(sender.send(NOISE[:200_000] if "middle" in part else b"x"))
+    task = asyncio.create_task(sender.send(NOISE[:200_000] if "middle" in part else b"x", Signal.TRACES))
     await until(lambda: backend.peers and backend.peers[0].frames)
     await asyncio.sleep(0.02)
     task.cancel()
@@ -221,7 +221,7 @@ async def test_a_cancelled_attempt_resets_its_stream_and_leaves_the_connection(r
     peer.h2.increment_flow_control_window(1 << 20)
     peer.flush()
     backend.on_end = lambda peer, stream: peer.answer(stream)
-    await sender.send(b"next")
+    await sender.send(b"next", Signal.TRACES)
     assert len(backend.peers) == 1
 
 
@@ -230,7 +230,7 @@ async def test_an_answer_before_the_request_is_whole(running):
     backend.on_data = lambda _peer, _stream, _size: None
     backend.on_headers = lambda peer, stream: peer.answer(stream, None, status="3")
     with pytest.raises(RejectedExportError, match="INVALID_ARGUMENT"):
-        await sender.send(NOISE[:200_000])
+        await sender.send(NOISE[:200_000], Signal.TRACES)
     await until(lambda: backend.peers[0].resets)
     assert backend.peers[0].resets == {1: 0}
 
@@ -254,11 +254,11 @@ async def test_resets_mean_what_grpc_says(running, code):
     backend.on_end = lambda peer, stream: peer.raw(frame(3, 0, stream, code.to_bytes(4, "big")))
     kind, word = RESETS[code]
     with pytest.raises(ExportError) as refused:
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     assert type(refused.value) is kind
     assert refused.value.reason == f"the backend resets the request ({word})"
     backend.on_end = lambda peer, stream: peer.answer(stream)
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
     assert len(backend.peers) == 1
 
 
@@ -284,7 +284,7 @@ async def test_retry_info_is_found(running, body, form):
         stream, body, status="8", trailers=[("grpc-message", "secret"), ("grpc-status-details-bin", value)]
     )
     with pytest.raises(RetryableExportError) as refused:
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     assert refused.value.retry_after_ns == 3 * 10**9
     assert refused.value.reason == "the backend answers RESOURCE_EXHAUSTED"
 
@@ -296,7 +296,7 @@ async def test_details_that_are_none_wish_nothing(running, value):
         stream, None, status="14", trailers=[("grpc-status-details-bin", value)]
     )
     with pytest.raises(RetryableExportError) as refused:
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     assert refused.value.retry_after_ns is None
 
 
@@ -323,7 +323,7 @@ async def test_answers_that_are_not_grpc(running, http, kind):
         stream, b"<html>", status=None, headers=[(":status", http), ("content-type", "text/html")]
     )
     with pytest.raises(ExportError, match=f"the backend answers HTTP {http}") as refused:
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     assert type(refused.value) is kind
 
 
@@ -332,7 +332,7 @@ async def test_a_status_that_is_none_is_unknown(running, status):
     sender, backend = await running()
     backend.on_end = lambda peer, stream: peer.answer(stream, status=status)
     with pytest.raises(RejectedExportError, match="UNKNOWN"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
 
 
 def framed(message, flag=0):
@@ -360,7 +360,7 @@ async def test_replies_are_read_as_far_as_they_can_be(running, body, fields, rep
         peer.h2.send_headers(stream, [("grpc-status", "0")], end_stream=True),
         peer.flush(),
     ]
-    assert await sender.send(b"x") == reply
+    assert await sender.send(b"x", Signal.TRACES) == reply
 
 
 # -- too much of an answer
@@ -382,12 +382,12 @@ async def test_an_endless_body_is_cut_and_the_connection_goes_on(running):
 
     backend.on_end = lambda peer, stream: [peer.h2.send_headers(stream, GRPC), flood(peer, stream)]
     with pytest.raises(RejectedExportError, match="too long") as refused:
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     assert not refused.value.divisible
     await until(lambda: backend.peers[0].resets == {1: 8})
     assert sent < 1 << 20
     backend.on_end = lambda peer, stream: peer.answer(stream)
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
     assert len(backend.peers) == 1
 
 
@@ -402,7 +402,7 @@ async def test_endless_informational_responses_are_cut(running):
 
     backend.on_end = inform
     with pytest.raises(RejectedExportError, match="too long"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
 
 
 async def test_huge_headers_end_the_connection(running):
@@ -412,9 +412,9 @@ async def test_huge_headers_end_the_connection(running):
         frame(1, 0, stream, block) + frame(9, 0, stream, bytes(16384)) * 100 + frame(9, 4, stream, b"")
     )
     with pytest.raises(RetryableExportError, match="breaks the rules of HTTP/2"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     backend.on_end = lambda peer, stream: peer.answer(stream)
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
     assert len(backend.peers) == 2
 
 
@@ -423,7 +423,7 @@ async def test_frames_that_nobody_asked_for_end_the_connection(running, monkeypa
     sender, backend = await running()
     backend.on_end = lambda peer, _stream: peer.raw(frame(6, 1, 0, bytes(8)) * 10_000)
     with pytest.raises(RetryableExportError, match="without being asked"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
 
 
 async def test_pings_whose_answers_are_not_read_end_the_connection(running, monkeypatch):
@@ -436,7 +436,7 @@ async def test_pings_whose_answers_are_not_read_end_the_connection(running, monk
 
     backend.on_end = flood
     with pytest.raises(RetryableExportError, match="reads nothing"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
 
 
 # -- ends of connections
@@ -449,15 +449,15 @@ def go_away(peer, last):
 async def test_a_backend_that_goes_away_is_heard_to_the_end(running):
     sender, backend = await running()
     backend.on_end = lambda _peer, _stream: None
-    first = asyncio.create_task(sender.send(b"first"))
+    first = asyncio.create_task(sender.send(b"first", Signal.TRACES))
     await until(lambda: backend.peers and 1 in backend.peers[0].bodies)
-    second = asyncio.create_task(sender.send(b"second"))
+    second = asyncio.create_task(sender.send(b"second", Signal.TRACES))
     old = backend.peers[0]
     await until(lambda: 3 in old.bodies)
     backend.on_end = lambda peer, stream: peer.answer(stream, framed(b"new"))
     go_away(old, 1)
     assert await second == b"new"
-    assert await sender.send(b"third") == b"new"
+    assert await sender.send(b"third", Signal.TRACES) == b"new"
     assert not first.done()
     old.answer(1, framed(b"old"))
     assert await first == b"old"
@@ -474,9 +474,9 @@ async def test_an_answer_together_with_goaway_counts(running):
         peer.transport.write(frame(7, 0, 0, (1).to_bytes(4, "big") + bytes(4)) + data)
 
     backend.on_end = last_words
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
     await asyncio.wait_for(backend.peers[0].lost.wait(), 2)
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
     assert len(backend.peers) == 2
 
 
@@ -484,14 +484,14 @@ async def test_a_backend_that_always_goes_away_is_tried_twice_an_attempt(running
     sender, backend = await running()
     backend.on_end = lambda peer, _stream: go_away(peer, 0)
     with pytest.raises(RetryableExportError, match="closes the connection"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     assert len(backend.peers) == 2
 
 
 async def test_those_who_wait_for_a_stream_move_to_the_next_connection(running):
     sender, backend = await running(H2Backend(max_concurrent_streams=1))
     backend.on_end = lambda _peer, _stream: None
-    tasks = [asyncio.create_task(sender.send(b"x")) for _ in range(3)]
+    tasks = [asyncio.create_task(sender.send(b"x", Signal.TRACES)) for _ in range(3)]
     await until(lambda: backend.peers and 1 in backend.peers[0].bodies)
     backend.on_end = lambda peer, stream: peer.answer(stream)
     go_away(backend.peers[0], 1)
@@ -505,15 +505,15 @@ async def test_a_connection_lost_in_flight_leaves_the_outcome_unknown(running):
     sender, backend = await running()
     backend.on_end = lambda peer, _stream: peer.transport.abort()
     with pytest.raises(RetryableExportError, match="whether the data was taken is unknown"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     backend.on_end = lambda peer, stream: peer.answer(stream)
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
 
 
 async def test_a_connection_that_ended_while_idle_costs_no_attempt(running):
     sender, backend = await running()
     for _ in range(3):
-        assert await sender.send(b"x") == b""
+        assert await sender.send(b"x", Signal.TRACES) == b""
         backend.peers[-1].transport.close()
         await asyncio.sleep(0.02)
     assert len(backend.peers) == 3
@@ -521,10 +521,10 @@ async def test_a_connection_that_ended_while_idle_costs_no_attempt(running):
 
 async def test_streams_run_out(running):
     sender, backend = await running()
-    await sender.send(b"x")
+    await sender.send(b"x", Signal.TRACES)
     (connection,) = sender._open
     connection._h2.highest_outbound_stream_id = 2**31 - 1
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
     assert len(backend.peers) == 2
     await asyncio.wait_for(backend.peers[0].lost.wait(), 2)
 
@@ -537,12 +537,12 @@ async def test_failing_connections_are_spaced(running):
     backend.on_connect = lambda peer: peer.transport.abort()
     for _ in range(50):
         with pytest.raises(RetryableExportError, match="UNAVAILABLE"):
-            await sender.send(b"x")
+            await sender.send(b"x", Signal.TRACES)
         await asyncio.sleep(0.005)
     assert 2 <= len(backend.peers) <= 4
     backend.on_connect = None
     await asyncio.sleep(1.3)
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
 
 
 @pytest.mark.parametrize("words", [b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(100), b"\xff" * 5000, b"220 smtp\r\n"])
@@ -550,7 +550,7 @@ async def test_what_is_not_http2_gets_no_request(running, words):
     sender, backend = await running()
     backend.on_connect = lambda peer: peer.transport.write(words)
     with pytest.raises(RetryableExportError, match="does not speak HTTP/2"):
-        await sender.send(NOISE[:1000])
+        await sender.send(NOISE[:1000], Signal.TRACES)
     assert backend.received < 200
 
 
@@ -558,7 +558,9 @@ async def test_a_backend_that_says_nothing(running, monkeypatch):
     monkeypatch.setattr(over_h2, "_CONNECT_S", 0.1)
     sender, backend = await running()
     backend.on_connect = lambda _peer: None
-    first, second = await asyncio.gather(sender.send(b"x"), sender.send(b"x"), return_exceptions=True)
+    first, second = await asyncio.gather(
+        sender.send(b"x", Signal.TRACES), sender.send(b"x", Signal.TRACES), return_exceptions=True
+    )
     assert "in time" in first.reason == second.reason
     assert len(backend.peers) == 1
     await asyncio.wait_for(backend.peers[0].lost.wait(), 2)
@@ -566,7 +568,7 @@ async def test_a_backend_that_says_nothing(running, monkeypatch):
 
 async def test_an_attempt_that_is_cancelled_leaves_the_connecting_to_others(running):
     sender, backend = await running()
-    first, second = (asyncio.create_task(sender.send(b"x")) for _ in range(2))
+    first, second = (asyncio.create_task(sender.send(b"x", Signal.TRACES)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     assert await second == b""
@@ -579,18 +581,18 @@ async def test_tls_without_http2_gets_no_request(running, pki):
     tls = {"ca_file": str(pki / "ca.pem"), "server_name_override": "localhost"}
     sender, backend = await running(tls=tls, ssl=context)
     with pytest.raises(RetryableExportError, match="does not offer HTTP/2"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     assert backend.received == 0
     context.set_alpn_protocols(["h2"])
     await asyncio.sleep(0.3)
     backend.on_end = lambda peer, stream: peer.answer(stream, framed(peer.fields[stream][":scheme"].encode()))
-    assert await sender.send(NOISE[:1_000_000]) == b"https"
+    assert await sender.send(NOISE[:1_000_000], Signal.TRACES) == b"https"
 
 
 async def test_tls_to_plaintext_sends_no_request(running):
     sender, backend = await running(tls={})
     with pytest.raises(RetryableExportError, match=r"TLS|ended"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
     assert all(peer.fields == {} for peer in backend.peers)
 
 
@@ -603,18 +605,18 @@ def deaf(peer):
 
 async def test_keepalive_ends_a_silent_connection(running):
     sender, backend = await running(keepalive={"time": "1s", "timeout": "100ms"})
-    await sender.send(b"x")
+    await sender.send(b"x", Signal.TRACES)
     deaf(backend.peers[0])
     with pytest.raises(RetryableExportError, match="answers no ping"):
-        await asyncio.wait_for(sender.send(b"x"), 3)
-    assert await sender.send(b"x") == b""
+        await asyncio.wait_for(sender.send(b"x", Signal.TRACES), 3)
+    assert await sender.send(b"x", Signal.TRACES) == b""
     assert len(backend.peers) == 2
 
 
 @pytest.mark.parametrize("idle_too", [True, False])
 async def test_keepalive_of_an_idle_connection(running, idle_too):
     sender, backend = await running(keepalive={"time": "1s", "timeout": "100ms", "permit_without_stream": idle_too})
-    await sender.send(b"x")
+    await sender.send(b"x", Signal.TRACES)
     deaf(backend.peers[0])
     await asyncio.sleep(1.4)
     (connection,) = sender._open
@@ -623,23 +625,23 @@ async def test_keepalive_of_an_idle_connection(running, idle_too):
 
 async def test_keepalive_leaves_a_living_connection_alone(running):
     sender, backend = await running(keepalive={"time": "1s", "timeout": "50ms", "permit_without_stream": True})
-    await sender.send(b"x")
+    await sender.send(b"x", Signal.TRACES)
     seen = backend.received
     await asyncio.sleep(1.3)
     assert backend.received == seen + 17
-    await sender.send(b"x")
+    await sender.send(b"x", Signal.TRACES)
     assert len(backend.peers) == 1
 
 
 async def test_an_attempt_without_any_answer_asks_whether_anybody_is_there(running, monkeypatch):
     monkeypatch.setattr(h2_liveness, "PROBE_S", 0.1)
     sender, backend = await running()
-    await sender.send(b"x")
+    await sender.send(b"x", Signal.TRACES)
     deaf(backend.peers[0])
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(sender.send(b"x"), 0.1)
+        await asyncio.wait_for(sender.send(b"x", Signal.TRACES), 0.1)
     await asyncio.sleep(0.15)
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
     assert len(backend.peers) == 2
 
 
@@ -647,13 +649,13 @@ async def test_a_long_silence_is_asked_about_with_the_next_request(running, monk
     monkeypatch.setattr(h2_liveness, "PROBE_S", 0.1)
     monkeypatch.setattr(h2_connection, "_STALE_S", 0.02)
     sender, backend = await running()
-    await sender.send(b"x")
+    await sender.send(b"x", Signal.TRACES)
     await asyncio.sleep(0.03)
-    assert await sender.send(b"x") == b""
+    assert await sender.send(b"x", Signal.TRACES) == b""
     deaf(backend.peers[0])
     await asyncio.sleep(0.03)
     with pytest.raises(RetryableExportError, match="answers no ping"):
-        await asyncio.wait_for(sender.send(b"x"), 1)
+        await asyncio.wait_for(sender.send(b"x", Signal.TRACES), 1)
 
 
 # -- stop, and strange bytes
@@ -662,20 +664,20 @@ async def test_a_long_silence_is_asked_about_with_the_next_request(running, monk
 async def test_stop_says_good_bye_and_ends_what_is_under_way(running):
     sender, backend = await running()
     backend.on_end = lambda _peer, _stream: None
-    task = asyncio.create_task(sender.send(b"x"))
+    task = asyncio.create_task(sender.send(b"x", Signal.TRACES))
     await until(lambda: backend.peers and backend.peers[0].bodies)
     await sender.stop()
     with pytest.raises(RetryableExportError):
         await task
     await until(lambda: backend.peers[0].goaway)
     with pytest.raises(RetryableExportError, match="not started"):
-        await sender.send(b"x")
+        await sender.send(b"x", Signal.TRACES)
 
 
 async def test_stop_while_connecting_and_before_start(running):
     sender, backend = await running()
     backend.on_connect = lambda _peer: None
-    task = asyncio.create_task(sender.send(b"x"))
+    task = asyncio.create_task(sender.send(b"x", Signal.TRACES))
     await until(lambda: backend.peers)
     await sender.stop()
     await asyncio.wait([task])
@@ -702,7 +704,7 @@ async def test_strange_bytes_raise_export_errors_and_nothing_else(running, seed)
         sender._not_before = 0.0
         try:
             async with asyncio.timeout(0.03):
-                await sender.send(b"x")
+                await sender.send(b"x", Signal.TRACES)
         except (ExportError, TimeoutError):
             pass
     backend.on_end = lambda peer, stream: peer.answer(stream)
@@ -710,4 +712,4 @@ async def test_strange_bytes_raise_export_errors_and_nothing_else(running, seed)
     for peer in backend.peers:
         peer.transport.abort()
     await asyncio.sleep(0.01)
-    assert await sender.send(os.urandom(9)) == b""
+    assert await sender.send(os.urandom(9), Signal.TRACES) == b""

@@ -3,7 +3,7 @@ import logging
 import pytest
 from pydantic import ValidationError
 
-from collector.api import BuildContext
+from collector.api import BuildContext, Signal
 from exporters.jaeger import JaegerExporter, JaegerOptions
 from exporters.otlp import OtlpExporter, OtlpOptions
 from exporters.otlp.options import parse_target
@@ -48,7 +48,7 @@ def test_other_endpoints_are_refused_with_what_was_expected(endpoint):
     ],
 )
 def test_tls_is_on_unless_the_options_say_otherwise(options, secure):
-    assert OtlpOptions.model_validate(options).secure is secure
+    assert OtlpOptions.model_validate(options).secure(Signal.TRACES) is secure
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,8 @@ def test_tls_is_on_unless_the_options_say_otherwise(options, secure):
         ({"tls": {"insecure_skip_verify": True}}, ("tls", "insecure_skip_verify")),
         ({"compression": "zstd"}, ("compression",)),
         ({"traces_endpoint": "https://h:1/x"}, ("traces_endpoint",)),
+        ({"logs_endpoint": "https://h:1/x"}, ("logs_endpoint",)),
+        ({"protocol": "http", "metrics_endpoint": "h:1"}, ("metrics_endpoint",)),
         ({"protocol": "http", "traces_endpoint": "h:1"}, ("traces_endpoint",)),
         ({"protocol": "http", "keepalive": {}}, ("keepalive",)),
         ({"endpoint": "https://h:1/path"}, ("endpoint",)),
@@ -117,7 +119,7 @@ def test_header_values_are_never_shown():
     ],
 )
 def test_jaeger_is_plaintext_on_the_same_machine_only(options, secure):
-    assert JaegerOptions.model_validate(options).secure is secure
+    assert JaegerOptions.model_validate(options).secure(Signal.TRACES) is secure
 
 
 def test_jaeger_has_jaegers_defaults():
