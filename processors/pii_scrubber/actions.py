@@ -44,7 +44,7 @@ MASKED = b"****"
 
 RULES = ("hash", "length", "mask", "redact", "delete")
 """Rules by which a value is changed whatever it is, in the order in which the walk counts them."""
-FAILURES = ("bad_utf8", "too_deep", "too_long", "long_key", "internal")
-"""Why a value was redacted though nothing was found, in the order in which the walk counts them."""
+FAILURES = ("bad_utf8", "too_deep", "too_long", "long_key", "internal", "bad_id", "unknown_field")
+"""Why a value was redacted, emptied or dropped though no rule said so, in the order in which the walk counts them."""
 CUSTOM = "custom"
 """What the metrics call a finding of a pattern that has no name of ours."""

@@ -6,7 +6,7 @@ from collector.api import Malformed
 from processors.pii_scrubber.actions import CUSTOM, FAILURES, MASKED, REDACTED, RULES
 from processors.pii_scrubber.detect.kinds import BLOCKED, Kind
 from processors.pii_scrubber.fields import MESSAGES, REQUESTS
-from processors.pii_scrubber.values import mask_addresses, number_text, scrub_state
+from processors.pii_scrubber.values import holds_inside, mask_addresses, number_text, scrub_state
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint64_t
@@ -18,8 +18,8 @@ from processors.pii_scrubber.recent cimport make_recent, remember_clean, remembe
 from processors.pii_scrubber.text cimport is_utf8
 from processors.pii_scrubber.walk cimport (
     ADDRESS, ADDRESS_OR_LOOK, BAD_UTF8, BY_HASH, BY_LENGTH, BY_MASK, BY_REDACT, BY_RULE, COUNTS, DIGEST, HASH, INTERNAL,
-    LENGTH_OF, LOOK, LOOK_AT_STATE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER, OUT_OF_MEMORY, REDACT, Text,
-    Walk, put, put_hash, walk_message,
+    LENGTH_OF, LOOK, LOOK_AT_STATE, LOOK_INSIDE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER, OUT_OF_MEMORY, REDACT, Text,
+    UNKNOWN_FIELD, Walk, put, put_hash, walk_message,
 )
 from processors.pii_scrubber.wire cimport varint_size, write_varint
 
@@ -187,6 +187,9 @@ cdef class Scrubber(Walk):
                 continue
             edit.pending = 0
             text = PyBytes_FromStringAndSize(<const char*>edit.out, edit.out_size)
+            if pending == LOOK_INSIDE:
+                self.settle_unknown(edit, text)
+                continue
             try:
                 if pending & ~OF_BYTES == DIGEST:
                     new = self.digested(text)
@@ -211,6 +214,21 @@ cdef class Scrubber(Walk):
                     remember_clean(&self.recent, edit.out, edit.out_size)
             elif not self.put_field(edit, new, pending & OF_NUMBER):
                 raise MemoryError
+        return 0
+
+    cdef int settle_unknown(self, Edit* edit, bytes field) except -1:
+        """An unknown field goes when anything is found in it, or when it can't be looked at."""
+        try:
+            goes = holds_inside(field, self.detectors.find)
+        except MemoryError:
+            raise
+        except Exception:        # it may quote what it failed on
+            goes = True
+        if goes:
+            self.counts[UNKNOWN_FIELD] += 1
+            edit.out_size = 0
+        else:
+            edit.shape = NOTHING
         return 0
 
     cdef bint put_field(self, Edit* edit, bytes new, bint whole):

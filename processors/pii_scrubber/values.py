@@ -8,7 +8,7 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
 _PORT = re.compile(r"(?::\d{1,5})?")
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::\d{1,5})?")
@@ -17,6 +17,8 @@ _OT = re.compile(rb"ot=(?:(?:th|rv):[0-9a-f]{1,14};?){1,2}")
 _DOUBLE = 0x21
 _BOOL = 0x10
 _MOST_ADDRESSES = 64
+_VARINT, _FIXED64, _BYTES, _GROUP, _FIXED32 = 0, 1, 2, 3, 5
+_DEEPEST = 8
 
 
 def mask_address(text: str) -> str | None:
@@ -75,6 +77,52 @@ def scrub_state(state: bytes, look: Callable[[bytes], bytes | None]) -> bytes | 
     if not any(new is not None for new in found):
         return None
     return b",".join(member if new is None else new for member, new in zip(members, found, strict=True))
+
+
+def holds_inside(field: bytes, find: Callable[[bytes], Sequence[object]], depth: int = 0) -> bool:
+    """Whether `find` finds anything in a field that nobody knows: in its content as it is, or in what that holds if it
+    is a message. Content that is nested deeper than eight messages isn't looked at any more: True."""
+    if depth > _DEEPEST:
+        return True
+    tag, start = _varint_at(field, 0)
+    if tag & 7 == _BYTES:
+        _, start = _varint_at(field, start)
+    content = field[start:]
+    if find(content):
+        return True
+    return any(holds_inside(inner, find, depth + 1) for inner in _fields(content))
+
+
+def _fields(message: bytes) -> Iterator[bytes]:
+    """The fields of what may be a message that can hold others; ends quietly where it is none."""
+    at = 0
+    while at < len(message):
+        begin = at
+        try:
+            tag, at = _varint_at(message, at)
+            if tag & 7 == _BYTES:
+                size, at = _varint_at(message, at)
+                at += size
+            elif tag & 7 == _GROUP:
+                at = len(message)  # to its end, whose tag is looked at as text along with what follows
+            elif tag & 7 == _VARINT:
+                _, at = _varint_at(message, at)
+            else:
+                at += {_FIXED64: 8, _FIXED32: 4}[tag & 7]
+        except (KeyError, IndexError):
+            return
+        if at > len(message) or tag < 8:
+            return
+        if tag & 7 in {_BYTES, _GROUP}:
+            yield message[begin:at]
+
+
+def _varint_at(message: bytes, at: int) -> tuple[int, int]:
+    """A varint and where it ends. Raises `IndexError`."""
+    end = at
+    while message[end] >= 0x80:
+        end += 1
+    return _varint(message[at : end + 1]), end + 1
 
 
 def _varint(body: bytes) -> int:

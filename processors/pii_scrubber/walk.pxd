@@ -30,6 +30,7 @@ cdef enum:                   # how an edit that isn't settled is to be settled
     ADDRESS = 4              # an address to its network, else the mask
     ADDRESS_OR_LOOK = 5
     BY_RULE = 6              # as the action says, unless the value is an allowed one
+    LOOK_INSIDE = 7          # detectors, also in what it may hold as a message: gone when they find something
     MEANING = 0x0F
     OF_BYTES = 0x40          # flags: the value is not text,
     OF_NUMBER = 0x80         # or is a number's field, which becomes text
@@ -45,7 +46,9 @@ cdef enum:                   # places in `counts`: actions.RULES, then actions.F
     TOO_LONG = 7
     LONG_KEY = 8
     INTERNAL = 9
-    COUNTS = 10
+    BAD_ID = 10
+    UNKNOWN_FIELD = 11
+    COUNTS = 12
     KINDS = 16               # built-in kinds of findings are below
 
 cdef struct Doing:

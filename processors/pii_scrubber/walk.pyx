@@ -8,7 +8,9 @@ wire. An action on a nested value reaches every value inside.
 """
 
 from processors.pii_scrubber.actions import FAILURES, REDACTED, RULES
-from processors.pii_scrubber.fields import ATTRIBUTE, FIELDS, MESSAGES, STATE, TEXT, VALUE
+from processors.pii_scrubber.fields import (
+    ATTRIBUTE, FIELDS, MESSAGES, NUMBERS as MANY, SPAN_ID, STATE, TEXT, TRACE_ID, VALUE,
+)
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, realloc
@@ -24,18 +26,22 @@ from processors.pii_scrubber.key_table cimport (
 )
 from processors.pii_scrubber.recent cimport Digest, free_recent, known_clean, known_digest
 from processors.pii_scrubber.text cimport characters, ipv4_prefix, is_shape, is_utf8, same_text
-from processors.pii_scrubber.wire cimport BYTES, FIXED64, VARINT, Field, read_field, write_varint
+from processors.pii_scrubber.wire cimport BYTES, FIXED64, GROUP, VARINT, Field, read_field, write_varint
 
 cdef enum:
     NUMBERS = 16             # field numbers at or above this one are of no interest
     MOST_MESSAGES = 64
-    OTHER = 0                # what a field holds: nothing to look at,
+    UNKNOWN = 0              # what a field holds: nobody knows,
     A_TEXT = 1
     A_STATE = 2
     AN_ATTRIBUTE = 3
     A_VALUE = 4
+    MANY_NUMBERS = 5
+    A_TRACE_ID = 6
+    A_SPAN_ID = 7
     A_MESSAGE = 8            # and above: the message of that number, less this
     DEEPEST = 32             # values in one another
+    DEEPEST_UNKNOWN = 8      # what may be messages in an unknown field
     LONGEST_KEY = 512
     NOWHERE = 0
     HERE = 1
@@ -47,13 +53,18 @@ cdef enum:
     BOOL_TAG = 0x10
     INT_TAG = 0x18
     DOUBLE_TAG = 0x21
+    KEY_INDEX = 3            # numbers of the profiles' string tables, in a `KeyValue`
+    STRING_INDEX = 8         # and in an `AnyValue`
     LONGEST_ADDRESS = 64
     LARGEST_LENGTH = 0x7FFFFFFF
 
 cdef uint8_t[MOST_MESSAGES][NUMBERS] content
 cdef const uint8_t* REDACTED_FIELD = b"\x0a\x0a[redacted]"
 cdef const uint8_t* HEX = b"0123456789abcdef"
-_KINDS = {TEXT: A_TEXT, STATE: A_STATE, ATTRIBUTE: AN_ATTRIBUTE, VALUE: A_VALUE}
+_KINDS = {
+    TEXT: A_TEXT, STATE: A_STATE, ATTRIBUTE: AN_ATTRIBUTE, VALUE: A_VALUE, MANY: MANY_NUMBERS, TRACE_ID: A_TRACE_ID,
+    SPAN_ID: A_SPAN_ID,
+}
 
 
 cdef int fill_table() except -1:
@@ -96,19 +107,18 @@ cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* 
     while at < end:
         if at[0] & 0x87 == BYTES and end - at >= 2 and at[1] < 0x80 and at[1] <= end - at - 2 and at[0] >= 8:
             field.number = at[0] >> 3        # as most fields are: one byte of tag, one of length
+            field.wire = BYTES
             field.start = at
             field.sized = at + 1
             field.body = at + 2
             field.after = at + 2 + at[1]
         elif read_field(at, end, &field) < 0:
             return MALFORMED
-        elif field.wire != BYTES or field.number >= NUMBERS:
+        elif field.wire != BYTES and field.wire != GROUP:
             at = field.after
             continue
         at = field.after
-        kind = content[message][field.number]
-        if kind == OTHER:
-            continue
+        kind = content[message][field.number] if field.number < NUMBERS and field.wire == BYTES else UNKNOWN
         if kind == AN_ATTRIBUTE:
             if is_harmless(walk, &field):
                 continue
@@ -117,6 +127,13 @@ cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* 
             problem = look_at(walk, frame, &field, LOOK)
         elif kind == A_STATE:
             problem = look_at(walk, frame, &field, LOOK_AT_STATE)
+        elif kind == A_TRACE_ID or kind == A_SPAN_ID:
+            if field.after - field.body != (16 if kind == A_TRACE_ID else 8) and field.after != field.body:
+                problem = empty_id(walk, frame, &field)
+        elif kind == MANY_NUMBERS:
+            continue
+        elif kind == UNKNOWN:
+            problem = look_inside(walk, frame, &field, False)
         else:
             enter(&inner, frame, field.sized, field.body, field.after)
             if kind == A_VALUE:
@@ -126,6 +143,46 @@ cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* 
         if problem != OK:
             return problem
     return OK
+
+
+cdef int empty_id(Walk walk, Frame* frame, const Field* field) noexcept nogil:
+    """What stands in the place of an id and isn't one. It is emptied and not dropped: with it gone, an earlier occurrence
+    of the field would be the id."""
+    cdef Edit* edit = add_edit(&walk.edits, frame, field.sized, field.after, SIZED)
+    if edit == NULL:
+        return OUT_OF_MEMORY
+    walk.counts[BAD_ID] += 1
+    edit.out = field.body
+    edit.out_size = 0
+    return OK
+
+
+cdef bint may_hold_inside(Walk walk, const uint8_t* at, const uint8_t* end, int depth) noexcept nogil:
+    """Whether detectors must look at the content of an unknown field, or at that of a field in it, if it is a message."""
+    cdef Field field
+    if walk.detectors.may_hold(at, end - at) or depth == DEEPEST_UNKNOWN:
+        return True
+    while at < end:
+        if read_field(at, end, &field) < 0:
+            return False
+        at = field.after
+        if (field.wire == BYTES or field.wire == GROUP) and may_hold_inside(walk, field.body, field.after, depth + 1):
+            return True
+    return False
+
+
+cdef int look_inside(Walk walk, Frame* frame, const Field* field, bint whatever) noexcept nogil:
+    """A field that protobuf doesn't know: it stays when detectors find nothing in it. With `whatever` it goes anyway."""
+    cdef Edit* edit
+    if whatever:
+        edit = add_edit(&walk.edits, frame, field.start, field.after, PLAIN)
+        walk.counts[UNKNOWN_FIELD] += 1
+        return OK if edit != NULL else OUT_OF_MEMORY
+    if field.wire != BYTES and field.wire != GROUP:
+        return OK
+    if not may_hold_inside(walk, field.body, field.after, 0):
+        return OK
+    return OK if wait(walk, frame, field, PLAIN, 0, LOOK_INSIDE) != NULL else OUT_OF_MEMORY
 
 
 cdef int look_at(Walk walk, Frame* frame, const Field* field, int pending) noexcept nogil:
@@ -256,7 +313,7 @@ cdef int walk_attribute(
     cdef Field inner, key, value
     cdef Frame holder, frame_of_value
     cdef int action, keys = 0, values = 0
-    cdef bint suspect, removing
+    cdef bint suspect, removing, strange = False
     key.body = key.after = at
     while at < field.after:
         if read_field(at, field.after, &inner) < 0:
@@ -269,6 +326,10 @@ cdef int walk_attribute(
             elif inner.number == 2:
                 value = inner
                 values += 1
+            else:
+                strange = True
+        elif inner.number != KEY_INDEX or inner.wire != VARINT:
+            strange = True
     action = action_of(walk, key.body, key.after - key.body)
     if action < 0:
         return OUT_OF_MEMORY
@@ -287,7 +348,7 @@ cdef int walk_attribute(
         walk.counts[LONG_KEY if key.after - key.body > LONGEST_KEY else BY_DELETE] += 1
         return OK if add_edit(&walk.edits, frame, field.start, field.after, PLAIN) != NULL else OUT_OF_MEMORY
     enter(&holder, frame, field.sized, field.body, field.after)
-    if not suspect and values == 1:
+    if not suspect and values == 1 and not strange:
         enter(&frame_of_value, &holder, value.sized, value.body, value.after)
         return walk_value(walk, &frame_of_value, value.body, value.after, <uint8_t>action, depth, listed)
     return walk_parts(walk, &holder, <uint8_t>action, suspect, depth, listed)
@@ -309,9 +370,19 @@ cdef int walk_parts(Walk walk, Frame* holder, uint8_t action, bint suspect, int 
         elif field.wire == BYTES and field.number == 2:
             enter(&inner, holder, field.sized, field.body, field.after)
             problem = walk_value(walk, &inner, field.body, field.after, action, depth, listed)
+        elif field.wire == VARINT and field.number == KEY_INDEX:
+            continue
+        elif field.wire != BYTES or field.number != 1:
+            problem = look_inside(walk, holder, &field, not looks_only(walk, action))
         if problem != OK:
             return problem
     return OK
+
+
+cdef inline bint looks_only(Walk walk, uint8_t action) noexcept nogil:
+    """Whether an action leaves what detectors find nothing in. Another one may mean just what is in an unknown field."""
+    cdef int what = walk.doings[action].what
+    return what == DETECT or what == MASK_IP or what == KEEP_SHAPE or what == UNLISTED
 
 
 cdef int walk_value(
@@ -348,14 +419,18 @@ cdef int walk_value(
                         return MALFORMED
                     place = item.after
                     if item.number != 1 or item.wire != BYTES:
-                        continue
-                    if field.number == 6:
+                        problem = look_inside(walk, &nested, &item, not looks_only(walk, action))
+                    elif field.number == 6:
                         problem = walk_attribute(walk, &nested, &item, action, depth + 1, listed)
                     else:
                         enter(&inner, &nested, item.sized, item.body, item.after)
                         problem = walk_value(walk, &inner, item.body, item.after, action, depth + 1, listed)
-        elif 2 <= field.number <= 4:
+            else:
+                problem = look_inside(walk, frame, &field, not looks_only(walk, action))
+        elif 2 <= field.number <= 4 and field.wire == (FIXED64 if field.number == 4 else VARINT):
             problem = scrub_number(walk, frame, &field, action)
+        elif field.number != STRING_INDEX or field.wire != VARINT:
+            problem = look_inside(walk, frame, &field, not looks_only(walk, action))
         if problem != OK:
             return problem
     return OK
@@ -422,8 +497,6 @@ cdef int scrub_number(Walk walk, Frame* frame, const Field* field, uint8_t actio
     """A number or a bool. What is not left as it is becomes text."""
     cdef const Doing* doing = &walk.doings[action]
     cdef int pending = LOOK
-    if field.wire != (FIXED64 if field.number == 4 else VARINT):
-        return OK
     if doing.what == DETECT:
         if not walk.numbers or field.number == 2:
             return OK

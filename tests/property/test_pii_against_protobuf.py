@@ -65,6 +65,8 @@ class Model:
     def message(self, message):
         for field, value in message.ListFields():
             if field.name in ID_SIZES:
+                if len(value) != ID_SIZES[field.name]:
+                    setattr(message, field.name, b"")
                 continue
             if field.message_type is None:
                 if field.type in (field.TYPE_STRING, field.TYPE_BYTES):
@@ -126,6 +128,8 @@ class Model:
             one.key = detected(one.key)
             if one.HasField("value"):
                 self.value(one.value, action, inside=inside)
+            if action not in ("detect", "mask_ip", "shape"):
+                one.DiscardUnknownFields()
         del attributes[:]
         attributes.extend(kept)
 
