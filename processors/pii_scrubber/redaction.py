@@ -7,15 +7,18 @@ import hmac
 from typing import TYPE_CHECKING, Any, Literal
 
 from collector.api import Options, Secret, option
-from processors.pii_scrubber.actions import DETECT, MASKED, Action, What
+from processors.pii_scrubber.actions import DETECT, MASKED, REDACTED, Action, What
 from processors.pii_scrubber.checks import wrong_patterns
 from processors.pii_scrubber.detect import ValueDetectors, hashed
 from processors.pii_scrubber.key_rules import KeyRule, KeyRules, compiled
 from processors.pii_scrubber.processor import ScrubbingProcessor
 from processors.pii_scrubber.scrubber import Scrubber
+from processors.pii_scrubber.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from collector.api import Batch
 
 _SUMMARIES = tuple(
     f"redaction.{body}{what}"
@@ -31,6 +34,8 @@ _SUMMARIES = tuple(
     )
 )
 """Attributes that a Collector before us may have added; they are always allowed, as there."""
+LONGEST_KEY = 512
+"""Bytes of a key; an attribute with a longer one is removed whatever the lists say."""
 _PATTERNS = ("ignored_key_patterns", "blocked_key_patterns", "blocked_values", "allowed_values")
 _SANITIZERS = ("url_sanitizer", "db_sanitizer")
 
@@ -51,7 +56,7 @@ class RedactionOptions(Options):
     hmac_key: Secret = option(Secret(""), about="The key of the two HMACs.")
     redact_all_types: bool = option(False, about="Look at numbers too, as text.")
     summary: Literal["", "debug", "info", "silent"] = option(
-        "", about="Taken for compatibility: no summary attributes are added; the counts are metrics."
+        "", about="Add `redaction.*` attributes with counts (info), or the keys' names too (debug)."
     )
     url_sanitizer: dict[str, Any] = option({}, about="Not supported; refused where it is enabled.")
     db_sanitizer: dict[str, Any] = option({}, about="Not supported; refused where it is enabled.")
@@ -67,6 +72,7 @@ class Redaction(ScrubbingProcessor):
     def __init__(self, config: RedactionOptions, context: Any) -> None:
         super().__init__(config, context)
         self._scrubber = self.make()
+        self._summary = self._make_summary() if config.summary in ("debug", "info") else None
 
     @classmethod
     def problems(cls, config: RedactionOptions) -> list[tuple[tuple[str | int, ...], str]]:
@@ -86,17 +92,22 @@ class Redaction(ScrubbingProcessor):
         """See `Component`."""
         found: list[tuple[tuple[str | int, ...], str]] = []
         if config.summary in ("debug", "info"):
-            found.append(
-                (
-                    ("summary",),
-                    "adds no attributes here: see the metric butterfly_pii_findings_total, or butterfly scrub",
-                )
-            )
+            found.append((("summary",), "makes every request several times as dear; it is for trying a configuration"))
         if not config.allow_all_keys and not config.allowed_keys:
             found.append((("allowed_keys",), "is empty, so every attribute is removed; allow_all_keys keeps them"))
         if config.hash_function in ("md5", "sha1", "sha3"):
             found.append((("hash_function",), "has no key, so that guessing finds the value: prefer hmac-sha256"))
         return found
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        """See `ScrubbingProcessor`. With `summary`, every batch has a new payload."""
+        if self._summary is None:
+            return super().process(batch)
+        before, count = batch.to_bytes(), len(batch)
+        (scrubbed,) = super().process(batch)
+        if not scrubbed.payload:
+            return (scrubbed,)
+        return (scrubbed.replace(self._summary.added(batch.signal, before, scrubbed.to_bytes()), count=count),)
 
     def rules(self) -> KeyRules:
         config = self.config
@@ -128,6 +139,32 @@ class Redaction(ScrubbingProcessor):
             allowed=(lambda value: any(pattern.search(value) for pattern in allowed)) if allowed else None,
             numbers=config.redact_all_types,
         )
+
+    def _make_summary(self) -> Summary:
+        config = self.config
+        ignored = [compiled(pattern) for pattern in config.ignored_key_patterns]
+        allowed = [compiled(pattern) for pattern in config.allowed_values]
+        listed = frozenset((*config.allowed_keys, *_SUMMARIES))
+
+        def is_ignored(key: str) -> bool:
+            return key in config.ignored_keys or any(pattern.search(key.encode()) for pattern in ignored)
+
+        def is_removed(key: str) -> bool:
+            if len(key.encode()) > LONGEST_KEY:
+                return True
+            return not (config.allow_all_keys or key in listed or is_ignored(key))
+
+        def is_allowed(value: str) -> bool:
+            return any(pattern.search(value.encode()) for pattern in allowed)
+
+        detectors = self.detectors()
+
+        def name(key: str) -> str:
+            text = key.encode()
+            scrubbed = REDACTED if len(text) > LONGEST_KEY else detectors.scrub(text)
+            return key if scrubbed is None else scrubbed.decode()
+
+        return Summary(is_ignored, is_removed, is_allowed, name if config.summary == "debug" else None)
 
     def _key(self) -> bytes:
         secret: str = self.config.hmac_key.get_secret_value()

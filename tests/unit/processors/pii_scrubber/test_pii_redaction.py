@@ -160,3 +160,82 @@ def test_warnings():
     config = Redaction.Config.model_validate({"summary": "debug", "hash_function": "md5"})
     assert [path for path, _ in Redaction.warnings(config)] == [("summary",), ("allowed_keys",), ("hash_function",)]
     assert Redaction.warnings(Redaction.Config.model_validate({"allow_all_keys": True, "summary": "silent"})) == []
+
+
+def summed_up(attributes, **config):
+    """The span's attributes afterwards, as a dict."""
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(name="x", trace_id=bytes(16), span_id=bytes(8))
+    for key, value in attributes.items():
+        one = span.attributes.add(key=key).value
+        if isinstance(value, int):
+            one.int_value = value
+        else:
+            one.string_value = value
+    processor = Redaction(
+        Redaction.Config.model_validate(config), BuildContext("redaction", logging.getLogger("butterfly.redaction"))
+    )
+    batch = Batch(request.SerializeToString(), Ack.ignore(), count=1)
+    (out,) = processor.process(batch)
+    assert len(out) == 1
+    (got,) = ExportTraceServiceRequest.FromString(out.to_bytes()).resource_spans[0].scope_spans[0].spans
+    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in got.attributes}
+
+
+SEEN = {
+    "id": "4111111111111",
+    "keep": "ok",
+    "mail": "ann@mycompany.com 4111111111111",
+    "gone": "x",
+    "safe": "4111111111111",
+}
+LISTS = {
+    "allowed_keys": ["id", "keep", "mail"],
+    "ignored_keys": ["safe"],
+    "blocked_values": ["4[0-9]{12}"],
+    "allowed_values": [".+@mycompany.com"],
+}
+
+
+def test_the_summary_names_what_was_done():
+    assert summed_up(SEEN, summary="debug", **LISTS) == {
+        "id": "****",
+        "keep": "ok",
+        "mail": SEEN["mail"],
+        "safe": SEEN["safe"],
+        "redaction.redacted.keys": "gone",
+        "redaction.redacted.count": 1,
+        "redaction.masked.keys": "id",
+        "redaction.masked.count": 1,
+        "redaction.allowed.keys": "mail",
+        "redaction.allowed.count": 1,
+        "redaction.ignored.count": 1,
+    }
+
+
+def test_info_counts_alone_and_silence_says_nothing():
+    told = summed_up(SEEN, summary="info", **LISTS)
+    assert {key: value for key, value in told.items() if key.startswith("redaction.")} == {
+        "redaction.redacted.count": 1,
+        "redaction.masked.count": 1,
+        "redaction.allowed.count": 1,
+        "redaction.ignored.count": 1,
+    }
+    for summary in ("silent", ""):
+        assert not [key for key in summed_up(SEEN, summary=summary, **LISTS) if key.startswith("redaction.")]
+
+
+def test_a_summary_is_added_to_that_of_the_collector_before_us():
+    earlier = {"redaction.masked.keys": "zip", "redaction.masked.count": 2, "b": "4111111111111", "a": "4111111111111"}
+    told = summed_up(earlier, summary="debug", allow_all_keys=True, blocked_values=["4[0-9]{12}"])
+    assert told["redaction.masked.keys"] == "a,b,zip"
+    assert told["redaction.masked.count"] == 4
+
+
+def test_the_summary_follows_where_attributes_are_removed_and_keys_are_masked():
+    seen = {"a" * 600: "x", "4111111111111": "y", "drop": "z", "n": "4111111111111"}
+    told = summed_up(seen, summary="debug", allowed_keys=["4111111111111", "n"], blocked_values=["4[0-9]{12}"])
+    assert told["redaction.redacted.count"] == 2
+    assert told["redaction.masked.count"] == 2
+    assert told["redaction.redacted.keys"] == "[redacted],drop"
+    assert told["redaction.masked.keys"] == "****,n", "a key's own text may be what is blocked"
