@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Workload = Literal["null", "pass", "tail", "full-no-pii", "kafka"]
+Workload = Literal["null", "pass", "tail", "full", "full-no-pii", "kafka"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Row:
         return Row("pass", self.batch, self.rate)
 
 
-QUICK = (Row("pass", 100), Row("full-no-pii", 100, wait=2))
+QUICK = (Row("pass", 100), Row("full", 100, wait=2))
 
 DEFAULT = (
     Row("null", 100),
@@ -44,8 +44,9 @@ DEFAULT = (
     Row("pass", 100, rate=10_000),
     Row("pass", 10, rate=10_000),
     Row("tail", 100, wait=2),
+    Row("full", 100, wait=2),
     Row("full-no-pii", 100, wait=2),
-    Row("full-no-pii", 100, rate=10_000, wait=2),
+    Row("full", 100, rate=10_000, wait=2),
     Row("kafka", 100, wait=2),
     Row("kafka", 100, rate=10_000, wait=2),
 )
@@ -57,9 +58,10 @@ ALL = (
     Row("pass", 100, rate=100_000),
     *(Row("tail", batch, wait=wait) for batch in (100, 500) for wait in (2, 10)),
     *(Row("tail", batch, rate=10_000, wait=2) for batch in (100, 10)),
-    *(Row("full-no-pii", batch, wait=2) for batch in (1, 10, 100, 500)),
-    *(Row("full-no-pii", batch, rate=10_000, wait=2) for batch in (100, 10)),
-    Row("full-no-pii", 100, rate=100_000, wait=2),
+    *(Row("full", batch, wait=2) for batch in (1, 10, 100, 500)),
+    *(Row("full", batch, rate=10_000, wait=2) for batch in (100, 10)),
+    Row("full", 100, rate=100_000, wait=2),
+    *(Row("full-no-pii", batch, wait=2) for batch in (10, 100)),
     *(Row("kafka", batch, wait=2) for batch in (10, 100, 500)),
     *(Row("kafka", batch, rate=10_000, wait=2) for batch in (100, 10)),
 )

@@ -64,10 +64,11 @@ class Butterfly:
             pipelines = {"traces": {"receivers": ["otlp"], "processors": ["tail_sampling"], "exporters": [out]}}
         else:
             buffer = "kafka" if row.workload == "kafka" else "disk"
-            config["processors"] = sampler
+            scrubber = {"pii_scrubber": {"ephemeral_pepper": True}} if row.workload == "full" else {}
+            config["processors"] = sampler | scrubber
             config["connectors"] = {buffer: {}}
             pipelines = {
-                "traces/ingest": {"receivers": ["otlp"], "exporters": [buffer]},
+                "traces/ingest": {"receivers": ["otlp"], "processors": [*scrubber], "exporters": [buffer]},
                 "traces/sample": {"receivers": [buffer], "processors": ["tail_sampling"], "exporters": [out]},
             }
         config["service"] = {

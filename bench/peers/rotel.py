@@ -31,7 +31,7 @@ class Rotel:
         return None if _binary() else "its wheel isn't installed (extra `bench`)"
 
     def plays(self, row: Row) -> Row | None:
-        if row.workload in {"full-no-pii", "kafka"}:
+        if row.workload in {"full", "full-no-pii", "kafka"}:
             return row.bare
         return row if row.workload in {"null", "pass"} else None
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from canary import KINDS, Canaries
-from canary_requests import METHOD, Senders
+from canary import ANYWHERE, ID_SIZES, KINDS, Canaries
+from canary_requests import METHOD, Senders, varint
 from canary_search import Search
 from gateway_process import BUTTERFLY, ROOT, Gateway, free_port, quickstart
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -207,6 +207,40 @@ def test_nothing_that_was_planted_comes_out_of_the_processor(signal, caplog):
         f"{signal}.resource.entity_refs.id_keys",
         f"{signal}.resource.attributes.value.kvlist_value.values.value.array_value.values.bytes_value",
     }
+
+
+def hide(message, canaries, path):
+    """A canary in the place of every id, and one of each kind that detectors find in fields that OTLP doesn't know."""
+    for field, value in message.ListFields():
+        place = f"{path}.{field.name}"
+        if field.name in ID_SIZES:
+            text = canaries.make("email", place).encode()
+            setattr(message, field.name, text if len(text) != ID_SIZES[field.name] else text + b"!")
+        elif field.message_type is not None:
+            for inner in value if field.is_repeated else (value,):
+                hide(inner, canaries, place)
+    for number, kind in enumerate(ANYWHERE, 1000):
+        text = canaries.make(kind, f"{path}.unknown").encode()
+        inside = bytes([0x0A]) + varint(len(text)) + text
+        message.MergeFromString(varint(number << 3 | 2) + varint(len(text)) + text)
+        message.MergeFromString(varint((number + 100) << 3 | 2) + varint(len(inside)) + inside)
+        message.MergeFromString(varint((number + 200) << 3 | 3) + inside + varint((number + 200) << 3 | 4))
+
+
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_ids_and_unknown_fields_are_no_hiding_places(signal):
+    canaries = Canaries(5)
+    request = Canaries(6).request(signal, mark=TAKEN, copies=1)
+    hide(request, canaries, signal)
+    payload = request.SerializeToString()
+    search = Search(canaries.parts)
+    assert search(payload) == set(canaries.parts.values())
+    context = BuildContext("pii_scrubber", logging.getLogger("butterfly.pii_scrubber"))
+    processor = Registry().load(Kind.PROCESSORS, "pii_scrubber")
+    scrubber = processor(processor.Config.model_validate({"pepper": PEPPER}), context)
+    (batch,) = scrubber.process(Batch(payload, Ack.ignore(), signal=Signal(signal), count=len(KINDS)))
+    assert search(batch.payload) == set()
+    assert type(request).FromString(batch.payload) is not None
 
 
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
