@@ -18,8 +18,8 @@ from processors.pii_scrubber.recent cimport make_recent, remember_clean, remembe
 from processors.pii_scrubber.text cimport is_utf8
 from processors.pii_scrubber.walk cimport (
     ADDRESS, ADDRESS_OR_LOOK, BAD_UTF8, BY_HASH, BY_LENGTH, BY_MASK, BY_REDACT, BY_RULE, COUNTS, DIGEST, HASH, INTERNAL,
-    LENGTH_OF, LOOK, LOOK_AT_STATE, LOOK_INSIDE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER, OUT_OF_MEMORY, REDACT, Text,
-    UNKNOWN_FIELD, Walk, put, put_hash, walk_message,
+    LENGTH_OF, LOOK, LOOK_AT_STATE, LOOK_INSIDE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER, OUT_OF_MEMORY, REDACT,
+    Text, UNKNOWN_FIELD, Walk, put, put_hash, walk_message,
 )
 from processors.pii_scrubber.wire cimport varint_size, write_varint
 

@@ -146,8 +146,8 @@ cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* 
 
 
 cdef int empty_id(Walk walk, Frame* frame, const Field* field) noexcept nogil:
-    """What stands in the place of an id and isn't one. It is emptied and not dropped: with it gone, an earlier occurrence
-    of the field would be the id."""
+    """What stands in the place of an id and isn't one. It is emptied and not dropped: with it gone, an earlier
+    occurrence of the field would be the id."""
     cdef Edit* edit = add_edit(&walk.edits, frame, field.sized, field.after, SIZED)
     if edit == NULL:
         return OUT_OF_MEMORY
@@ -158,7 +158,7 @@ cdef int empty_id(Walk walk, Frame* frame, const Field* field) noexcept nogil:
 
 
 cdef bint may_hold_inside(Walk walk, const uint8_t* at, const uint8_t* end, int depth) noexcept nogil:
-    """Whether detectors must look at the content of an unknown field, or at that of a field in it, if it is a message."""
+    """Whether detectors must look at the content of an unknown field, or that of a field in it, if it is a message."""
     cdef Field field
     if walk.detectors.may_hold(at, end - at) or depth == DEEPEST_UNKNOWN:
         return True
@@ -172,7 +172,7 @@ cdef bint may_hold_inside(Walk walk, const uint8_t* at, const uint8_t* end, int 
 
 
 cdef int look_inside(Walk walk, Frame* frame, const Field* field, bint whatever) noexcept nogil:
-    """A field that protobuf doesn't know: it stays when detectors find nothing in it. With `whatever` it goes anyway."""
+    """A field that protobuf doesn't know: it stays when detectors find nothing in it; with `whatever` it goes."""
     cdef Edit* edit
     if whatever:
         edit = add_edit(&walk.edits, frame, field.start, field.after, PLAIN)
@@ -380,7 +380,7 @@ cdef int walk_parts(Walk walk, Frame* holder, uint8_t action, bint suspect, int 
 
 
 cdef inline bint looks_only(Walk walk, uint8_t action) noexcept nogil:
-    """Whether an action leaves what detectors find nothing in. Another one may mean just what is in an unknown field."""
+    """Whether an action leaves what detectors find nothing in. Another may mean just what is in an unknown field."""
     cdef int what = walk.doings[action].what
     return what == DETECT or what == MASK_IP or what == KEEP_SHAPE or what == UNLISTED
 
