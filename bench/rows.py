@@ -47,6 +47,7 @@ DEFAULT = (
     Row("full", 100, wait=2),
     Row("full-no-pii", 100, wait=2),
     Row("full", 100, rate=10_000, wait=2),
+    Row("full-no-pii", 100, rate=10_000, wait=2),
     Row("kafka", 100, wait=2),
     Row("kafka", 100, rate=10_000, wait=2),
 )
@@ -61,7 +62,9 @@ ALL = (
     *(Row("full", batch, wait=2) for batch in (1, 10, 100, 500)),
     *(Row("full", batch, rate=10_000, wait=2) for batch in (100, 10)),
     Row("full", 100, rate=100_000, wait=2),
-    *(Row("full-no-pii", batch, wait=2) for batch in (10, 100)),
+    *(Row("full-no-pii", batch, wait=2) for batch in (1, 10, 100, 500)),
+    *(Row("full-no-pii", batch, rate=10_000, wait=2) for batch in (100, 10)),
+    Row("full-no-pii", 100, rate=100_000, wait=2),
     *(Row("kafka", batch, wait=2) for batch in (10, 100, 500)),
     *(Row("kafka", batch, rate=10_000, wait=2) for batch in (100, 10)),
 )
