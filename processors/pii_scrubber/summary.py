@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -26,6 +27,7 @@ _REQUESTS: dict[Signal, Any] = {
     Signal.LOGS: ExportLogsServiceRequest,
 }
 _ATTRIBUTES = "attributes"
+_LARGEST = 2**63 - 1
 
 
 class Summary:
@@ -49,7 +51,11 @@ class Summary:
 
     def added(self, signal: Signal, before: bytes, after: bytes) -> bytes:
         """`after` with a summary beside the attributes of each resource, scope, span, event, link, record and point."""
-        original, request = _REQUESTS[signal].FromString(before), _REQUESTS[signal].FromString(after)
+        request = _REQUESTS[signal].FromString(after)
+        try:
+            original = _REQUESTS[signal].FromString(before)
+        except DecodeError:  # a text that is no UTF-8: it was scrubbed, but there is nothing to compare with
+            return after
         for was, now in _holders(original, request):
             self._sum_up(was.attributes, now.attributes)
         whole: bytes = request.SerializeToString()
@@ -81,7 +87,7 @@ class Summary:
             earlier = [key for key in listed.string_value.split(",") if key]
             listed.string_value = ",".join(sorted([*map(self._name, keys), *earlier]))
         count = _attribute(attributes, f"redaction.{fate}.count").value
-        count.int_value += len(keys)
+        count.int_value = min(count.int_value + len(keys), _LARGEST)
 
 
 def _attribute(attributes: Any, key: str) -> KeyValue:

@@ -17,8 +17,13 @@ _OT = re.compile(rb"ot=(?:(?:th|rv):[0-9a-f]{1,14};?){1,2}")
 _DOUBLE = 0x21
 _BOOL = 0x10
 _MOST_ADDRESSES = 64
-_VARINT, _FIXED64, _BYTES, _GROUP, _FIXED32 = 0, 1, 2, 3, 5
+_VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = 0, 1, 2, 3, 4, 5
+_FIRST_TAG = 8
+_LONGEST_VARINT = 10
 _DEEPEST = 8
+_MOST_FIELDS = 1000
+_SHORTEST = 5
+"""Bytes of the shortest text that any detector finds (`a@b.c`)."""
 
 
 def mask_address(text: str) -> str | None:
@@ -79,49 +84,59 @@ def scrub_state(state: bytes, look: Callable[[bytes], bytes | None]) -> bytes | 
     return b",".join(member if new is None else new for member, new in zip(members, found, strict=True))
 
 
-def holds_inside(field: bytes, find: Callable[[bytes], Sequence[object]], depth: int = 0) -> bool:
+def holds_inside(field: bytes, find: Callable[[bytes], Sequence[object]]) -> bool:
     """Whether `find` finds anything in a field that nobody knows: in its content as it is, or in what that holds if it
-    is a message. Content that is nested deeper than eight messages isn't looked at any more: True."""
-    if depth > _DEEPEST:
-        return True
+    is a message. True, too, where it is nested deeper than eight messages or holds more than a thousand fields, so that
+    no sender makes the search long.
+    """
     tag, start = _varint_at(field, 0)
     if tag & 7 == _BYTES:
         _, start = _varint_at(field, start)
-    content = field[start:]
-    if find(content):
-        return True
-    return any(holds_inside(inner, find, depth + 1) for inner in _fields(content))
+    waiting = [(field[start:], 0)]
+    looked_at = 0
+    while waiting:
+        content, depth = waiting.pop()
+        looked_at += 1
+        if depth > _DEEPEST or looked_at > _MOST_FIELDS or find(content):
+            return True
+        for inner in _texts(content):
+            waiting.append((inner, depth + 1))
+            if len(waiting) > _MOST_FIELDS:
+                return True
+    return False
 
 
-def _fields(message: bytes) -> Iterator[bytes]:
-    """The fields of what may be a message that can hold others; ends quietly where it is none."""
+def _texts(message: bytes) -> Iterator[bytes]:
+    """What the length-delimited fields of a possible message hold, those in its groups included; ends quietly where it
+    is none."""
     at = 0
     while at < len(message):
-        begin = at
         try:
             tag, at = _varint_at(message, at)
             if tag & 7 == _BYTES:
                 size, at = _varint_at(message, at)
+                if size > len(message) - at:
+                    return
+                if size >= _SHORTEST:
+                    yield message[at : at + size]
                 at += size
-            elif tag & 7 == _GROUP:
-                at = len(message)  # to its end, whose tag is looked at as text along with what follows
             elif tag & 7 == _VARINT:
                 _, at = _varint_at(message, at)
-            else:
+            elif tag & 7 not in {_GROUP, _END_GROUP}:  # their tags say nothing here: what is inside is read on
                 at += {_FIXED64: 8, _FIXED32: 4}[tag & 7]
         except (KeyError, IndexError):
             return
-        if at > len(message) or tag < 8:
+        if tag < _FIRST_TAG:
             return
-        if tag & 7 in {_BYTES, _GROUP}:
-            yield message[begin:at]
 
 
 def _varint_at(message: bytes, at: int) -> tuple[int, int]:
-    """A varint and where it ends. Raises `IndexError`."""
+    """A varint and where it ends. Raises `IndexError`, also when it has more than ten bytes."""
     end = at
     while message[end] >= 0x80:
         end += 1
+        if end - at == _LONGEST_VARINT:
+            raise IndexError
     return _varint(message[at : end + 1]), end + 1
 
 

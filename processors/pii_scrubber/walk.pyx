@@ -99,7 +99,7 @@ cdef bint may_be_addresses(const uint8_t* at, size_t size) noexcept nogil:
 
 
 cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* end, Frame* frame) noexcept nogil:
-    """All fields of a message that is no value. `frame` is NULL for the request itwalk."""
+    """All fields of a message that is no value. `frame` is NULL for the request itself."""
     cdef Field field
     cdef Frame inner
     cdef int problem = OK

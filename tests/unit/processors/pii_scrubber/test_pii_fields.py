@@ -1,6 +1,7 @@
 """The walk visits every string and bytes field that protobuf's own descriptors know of, in every signal."""
 
 import re
+import time
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -284,6 +285,32 @@ def test_under_a_rule_an_unknown_field_goes_whatever_it_holds(unknown):
     for payload in list(in_each_message(unknown))[:4]:
         scrubbed = Scrubber(ValueDetectors(()), rules, digest=lambda _: b"1234").scrub("traces", payload)
         assert unknown not in scrubbed
+
+
+@pytest.mark.parametrize("size", [12, 48, 49, 52, 65, 97])
+@pytest.mark.parametrize("text", [b"198.51.100.7", b"4111111111111111", b"+14155552671", b"ann@example.com"])
+def test_what_stands_behind_a_group_in_an_unknown_field_is_found(text, size):
+    # A length that is a digit or a letter would join the text, if the content were searched as one run.
+    padded = text + b" " * max(0, size - len(text))
+    for group in (as_group(3, b""), as_group(3, as_group(4, b"\x08\x01")), b"\x08\x01"):
+        for unknown in (wrapped(12, group + wrapped(3, padded)), as_group(12, group + wrapped(3, padded))):
+            for payload in in_each_message(unknown):
+                scrubbed = Scrubber(ValueDetectors(KIND_NAMES), KeyRules(()), digest=bytes).scrub("traces", payload)
+                assert scrubbed is not None
+                assert text not in scrubbed
+
+
+def test_an_unknown_field_is_never_searched_for_long():
+    deep = b"@" + b"\x08" + b"\xff" * 400_000 + b"\x01"
+    for _ in range(9):
+        deep = b"\x0a" + varint(len(deep)) + deep
+    fields = wrapped(1, b"a@b") + b"\x0a\x05abcde" * 100_000
+    empty = wrapped(1, b"a@b") + b"\x0a\x00" * 400_000
+    for unknown in (deep, fields, empty):
+        payload = wrapped(1, wrapped(1, wrapped(12, unknown)))
+        begin = time.process_time()
+        Scrubber(ValueDetectors(KIND_NAMES), KeyRules(()), digest=bytes).scrub("traces", payload)
+        assert time.process_time() - begin < 2
 
 
 def test_an_unknown_field_that_is_nested_too_deep_goes():

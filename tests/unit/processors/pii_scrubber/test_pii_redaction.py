@@ -239,3 +239,22 @@ def test_the_summary_follows_where_attributes_are_removed_and_keys_are_masked():
     assert told["redaction.masked.count"] == 2
     assert told["redaction.redacted.keys"] == "[redacted],drop"
     assert told["redaction.masked.keys"] == "****,n", "a key's own text may be what is blocked"
+
+
+def test_a_summary_of_the_senders_own_making_breaks_nothing():
+    seen = {"redaction.masked.count": 2**63 - 1, "redaction.redacted.count": "many", "n": "4111111111111", "x": "y"}
+    told = summed_up(seen, summary="info", allowed_keys=["n"], blocked_values=["4[0-9]{12}"])
+    assert told["redaction.masked.count"] == 2**63 - 1
+    assert told["redaction.redacted.count"] == 1
+
+
+def test_what_is_no_utf8_is_scrubbed_without_a_summary():
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(name="broken", trace_id=bytes(16), span_id=bytes(8))
+    span.attributes.add(key="n").value.string_value = "4111111111111"
+    payload = request.SerializeToString().replace(b"broken", b"br\xffken")
+    (out,) = build(summary="debug", allow_all_keys=True, blocked_values=["4[0-9]{12}"]).process(
+        Batch(payload, Ack.ignore(), count=1)
+    )
+    (got,) = ExportTraceServiceRequest.FromString(out.to_bytes()).resource_spans[0].scope_spans[0].spans
+    assert (got.name, got.attributes[0].value.string_value) == ("[redacted]", "****")
