@@ -30,8 +30,10 @@ from collector.component.exporter import (
     RetryOptions,
     StagedExporter,
 )
+from collector.component.follower import VerdictFollower
 from collector.component.processor import Admitting, Lookahead, Processor, Verdicts
 from collector.component.receiver import Intake, Permit, Receiver
+from collector.component.verdict_board import DROPPED, KEPT, UNDECIDED, Decided, VerdictBoard
 from collector.errors import (
     AckError,
     ButterflyError,
@@ -66,6 +68,9 @@ from collector.wire import (
 
 __all__ = [
     "ANONYMOUS",
+    "DROPPED",
+    "KEPT",
+    "UNDECIDED",
     "UNKNOWN_THRESHOLD",
     "Account",
     "Ack",
@@ -80,6 +85,7 @@ __all__ = [
     "Component",
     "ConfigError",
     "Context",
+    "Decided",
     "DurableConnector",
     "Duration",
     "ExportError",
@@ -115,6 +121,8 @@ __all__ = [
     "SpanIndex",
     "StagedExporter",
     "StorageError",
+    "VerdictBoard",
+    "VerdictFollower",
     "Verdicts",
     "client_context",
     "from_json",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from collector.batch import Signal
+from collector.component.verdict_board import VerdictBoard
 from collector.options import Options
 from collector.telemetry.meter import Meter
 
@@ -25,7 +26,7 @@ class BuildContext:
 
     `id` is the name in the YAML (`otlp/backup`); `log` already says which component speaks; `data_dir` is where the
     service keeps files; `resident_bytes()` is the resident memory of the process; `signals` are those of the pipelines
-    that name the component.
+    that name the component; `board` has the sampling verdicts that this process knows.
     """
 
     id: str
@@ -34,6 +35,7 @@ class BuildContext:
     data_dir: Path = Path("butterfly-data")
     resident_bytes: Callable[[], int] = _no_memory_figure
     signals: frozenset[Signal] = frozenset(Signal)
+    board: VerdictBoard = field(default_factory=VerdictBoard)
 
 
 class Component:

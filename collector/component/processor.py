@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from collector.batch import Batch
+    from collector.component.verdict_board import Decided
 
 
 class Processor(Component):
@@ -91,6 +92,13 @@ class Lookahead(Processor):
     @abstractmethod
     def restore(self, blob: bytes) -> None:
         """A blob that `take_verdicts` gave in an earlier life. Oldest first."""
+
+    @classmethod
+    def decided_in(cls, blob: bytes) -> Decided | None:
+        """What a blob of `take_verdicts` says of traces, for the `VerdictBoard`; None for a processor that decides
+        about none. Raises `ValueError` for a damaged one."""
+        del blob
+        return None
 
     @abstractmethod
     def settled(self, position: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from collector.component.base import BuildContext, Extension
+from collector.component.follower import VerdictFollower
 from collector.component.processor import Lookahead, Processor
 from collector.export_queue.queue import ExportQueue
 from collector.graph.admission import Admission
@@ -55,6 +56,11 @@ class Builder:
         self._config = config
         self._around = around
         self._parts = Parts(Admission(around.inflight_limit))
+        self._parts.board.followed = any(
+            issubclass(config.processors[id_].cls, VerdictFollower)
+            for line in config.pipelines.values()
+            for id_ in line.processors
+        )
 
     def build(self) -> Parts:
         """The parts, wired, not started."""
@@ -79,6 +85,7 @@ class Builder:
             data_dir=around.data_dir,
             resident_bytes=around.resident_bytes,
             signals=frozenset(line.signal for line in self._config.pipelines.values() if _names(line, spec.id)),
+            board=self._parts.board,
         )
         return spec.cls(spec.config, context)
 
@@ -128,6 +135,7 @@ class Builder:
             signal=pipeline.signal,
             fatal=self._around.fatal,
             flush_patience_s=FLUSH_PATIENCE_S,
+            board=self._parts.board,
         )
 
     def _in_memory(self, pipeline: PipelineSpec, processors: list[Processor], lookahead: int, account: Account) -> None:
@@ -141,6 +149,7 @@ class Builder:
             account,
             self._around.dead_letter,
             fatal=self._around.fatal,
+            board=self._parts.board,
             books_accepted=False,
             final=True,
         )

@@ -9,6 +9,8 @@ from functools import partial
 from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from collector.component.verdict_board import VerdictBoard
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
@@ -37,6 +39,7 @@ class Parts:
     """Everything the builder made, by ID of the YAML."""
 
     admission: Admission
+    board: VerdictBoard = field(default_factory=VerdictBoard)
     extensions: dict[str, Extension] = field(default_factory=dict)
     queues: dict[str, ExportQueue] = field(default_factory=dict)
     connectors: dict[str, DurableConnector] = field(default_factory=dict)
@@ -132,8 +135,10 @@ class Graph:
             self._each_direct(partial(_tick, monotonic_ns()))
 
     async def _tick_partitions(self) -> None:
+        started = monotonic_ns()
         while True:
             await asyncio.sleep(TICK_S)
+            self.parts.board.elapsed_ns = monotonic_ns() - started
             # Each by itself: one partition's journal that is slow must not keep the others from deciding.
             for _, runner in self.runners():
                 if runner not in self._ticking:

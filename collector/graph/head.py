@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collector.batch import Batch
     from collector.component.connector import Partition, Record
     from collector.component.processor import Lookahead, Processor, Verdicts
+    from collector.component.verdict_board import VerdictBoard
     from collector.graph.observed import Observed
     from collector.telemetry.ledger import Account
 
@@ -45,6 +46,7 @@ class Head:
         *,
         observed: Observed | None,
         allow: Callable[[int], None],
+        board: VerdictBoard | None = None,
     ) -> None:
         self.position = partition.committed
         self.processor = processor
@@ -53,6 +55,7 @@ class Head:
         self._account = account
         self._counts = observed
         self._allow = allow
+        self._board = board
         self._unsafe: deque[tuple[int, int, Verdicts | None]] = deque()
         self._publishing = asyncio.Lock()
         self._shown = 0
@@ -62,6 +65,7 @@ class Head:
         for blob in await self._partition.load_journal():
             try:
                 self.processor.restore(blob)
+                self._show_verdicts(blob)
             except ValueError as error:
                 raise StorageError(
                     f"partition {self._partition.name}: the decision journal is unreadable: {error}"
@@ -136,7 +140,16 @@ class Head:
             log.warning("partition %s: verdicts wait for the log: %s", self._partition.name, error)
             await asyncio.sleep(RETRY_PAUSE_S)
             return False
+        self._show_verdicts(verdicts.blob)
         return True
+
+    def _show_verdicts(self, blob: bytes) -> None:
+        if (
+            self._board is not None
+            and self._board.followed
+            and (decided := self.processor.decided_in(blob)) is not None
+        ):
+            self._board.publish(decided)
 
 
 def _not_shown(batch: Batch, reason: str) -> None:

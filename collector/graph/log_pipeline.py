@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collector.batch import Signal
     from collector.component.connector import Partition
     from collector.component.processor import Processor
+    from collector.component.verdict_board import VerdictBoard
     from collector.export_queue.dead_letter import DeadLetter
     from collector.graph.outlet import Outlet
     from collector.telemetry.ledger import Account
@@ -31,6 +32,7 @@ class LogPipeline:
         signal: Signal,
         fatal: Callable[[str], None],
         flush_patience_s: float,
+        board: VerdictBoard | None = None,
     ) -> None:
         self.id = id_
         self.signal = signal
@@ -41,6 +43,7 @@ class LogPipeline:
         self._dead_letter = dead_letter
         self._fatal = fatal
         self._flush_patience_s = flush_patience_s
+        self._board = board
 
     async def assigned(self, partition: Partition) -> None:
         """Begin to work through `partition` from its committed position."""
@@ -51,6 +54,7 @@ class LogPipeline:
             self.account,
             self._dead_letter,
             fatal=self._fatal,
+            board=self._board,
         )
         await runner.start()
         self.runners[partition] = runner

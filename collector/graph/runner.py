@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from collector.component.connector import Partition
     from collector.component.processor import Processor
+    from collector.component.verdict_board import VerdictBoard
     from collector.export_queue.dead_letter import DeadLetter
     from collector.graph.outlet import Outlet
     from collector.telemetry.ledger import Account
@@ -34,7 +35,8 @@ class PartitionRunner:
     """Runs `processors` over `partition`. With a `Lookahead` among them there is a head and a tail, else a tail alone.
 
     `books_accepted` is False where a receiver's half of the same pipeline has entered the items in the ledger. `final`
-    says that the log does not outlive the process: at stop every open trace is decided on what is there.
+    says that the log does not outlive the process: at stop every open trace is decided on what is there. `board` is
+    told the verdicts of a sampler among them.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class PartitionRunner:
         dead_letter: DeadLetter,
         *,
         fatal: Callable[[str], None],
+        board: VerdictBoard | None = None,
         books_accepted: bool = True,
         final: bool = False,
     ) -> None:
@@ -74,7 +77,9 @@ class PartitionRunner:
         )
         if lookahead is not None:
             before = list(processors)[: list(processors).index(lookahead)]
-            self.head = Head(partition, before, lookahead, account, observed=observed, allow=self.tail.allow)
+            self.head = Head(
+                partition, before, lookahead, account, observed=observed, allow=self.tail.allow, board=board
+            )
 
     async def start(self) -> None:
         """Restore, then read on in the background."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from processors.tail_sampling.options import TailSamplingOptions
 
 NO_POLICY = 0
-"""Policy number of a trace that nobody voted for. Policy i of the configuration is number i + 1."""
+"""Policy number of a trace that nobody voted for. Policy i of the configuration is number i + 1; behind the
+last comes the number of those that are kept because something outside their spans points at them."""
 OTHER_POLICY = 1023
 """Policy number of a verdict that was restored from another configuration."""
 
@@ -50,7 +51,8 @@ class PolicySet:
 
     def __init__(self, config: TailSamplingOptions) -> None:
         self.policies = [build(policy) for policy in config.policies]
-        self.names = ["none", *(policy.name for policy in self.policies)]
+        self.names = ["none", *(policy.name for policy in self.policies), "pinned"]
+        self.pinned = len(self.policies) + 1
         self.drops = [number for number, policy in enumerate(config.policies, start=1) if policy.type == "drop"]
         self.probes = Probes()
         for policy in self.policies:
@@ -62,6 +64,13 @@ class PolicySet:
     def name(self, number: int) -> str:
         """The name of the policy with that number, for people and metrics."""
         return self.names[number] if number < len(self.names) else "earlier_configuration"
+
+    def keep_pinned(self, verdict: Verdict, pinned: NDArray[np.bool_]) -> None:
+        """Sample what somebody points at, unless a `drop` policy had it dropped. It represents itself alone."""
+        kept = pinned & ~verdict.sampled & ~np.isin(verdict.policy, self.drops)
+        verdict.sampled[kept] = True
+        verdict.policy[kept] = self.pinned
+        verdict.threshold[verdict.sampled & pinned] = 0
 
     def decide(self, traces: Traces) -> Verdict:
         """Verdicts of the traces, in their order."""

@@ -11,6 +11,7 @@ from collector.api import (
     UNKNOWN_THRESHOLD,
     Batch,
     BuildContext,
+    Decided,
     Lookahead,
     Malformed,
     Signal,
@@ -21,8 +22,7 @@ from collector.api import (
 from processors.tail_sampling import checks, journal
 from processors.tail_sampling.annotation import PolicyAnnotation
 from processors.tail_sampling.counters import CAUSES, Counters
-from processors.tail_sampling.decision import OTHER_POLICY, PolicySet, Thresholds
-from processors.tail_sampling.decision import Verdict as Decided
+from processors.tail_sampling.decision import OTHER_POLICY, PolicySet, Thresholds, Verdict
 from processors.tail_sampling.fingerprints import Fingerprints
 from processors.tail_sampling.options import TailSamplingOptions
 from processors.tail_sampling.recent import RecentVerdicts
@@ -180,6 +180,8 @@ class TailSampling(Lookahead):
             return
         traces = Traces.of(taken, self._wait_ns, self._now_ns)
         verdict = self._policies.decide(traces)
+        if self.context.board.has_pins:
+            self._policies.keep_pinned(verdict, self.context.board.pinned(traces.hi, traces.lo))
         if early == "shutdown" and self.config.drop_pending_traces_on_shutdown:
             verdict = _nothing_sampled(len(traces))
         self._verdicts.add(
@@ -233,6 +235,12 @@ class TailSampling(Lookahead):
             self._thresholds.numbers(np.ascontiguousarray(entries["threshold"])),
             needed_until,
         )
+
+    @classmethod
+    def decided_in(cls, blob: bytes) -> Decided:
+        """See `Lookahead`. Raises `journal.DamagedJournalError`."""
+        entries, _, _ = journal.decode(blob)
+        return Decided(entries["hi"], entries["lo"], entries["sampled"] != 0)
 
     def settled(self, position: int) -> None:
         """See `Lookahead`."""
@@ -352,5 +360,5 @@ def _rows(batch: Batch, index: SpanIndex) -> NDArray[np.uint8]:
     return cast("NDArray[np.uint8]", batch.mask.astype(np.uint8))
 
 
-def _nothing_sampled(count: int) -> Decided:
-    return Decided(np.zeros(count, np.bool_), np.zeros(count, np.uint16), np.full(count, UNKNOWN_THRESHOLD, np.uint64))
+def _nothing_sampled(count: int) -> Verdict:
+    return Verdict(np.zeros(count, np.bool_), np.zeros(count, np.uint16), np.full(count, UNKNOWN_THRESHOLD, np.uint64))

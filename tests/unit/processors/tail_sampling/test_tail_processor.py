@@ -354,3 +354,21 @@ def test_what_was_restored_leaves_room_to_read_it_again(monkeypatch):
     assert not second.it.has_room()
     second.it.settled(25)
     assert second.it.has_room()
+
+
+def test_a_pinned_trace_is_kept_and_represents_itself_unless_a_policy_drops_it():
+    drop = {"name": "health", "type": "drop", "drop": {"drop_sub_policy": [
+        {"name": "ok", "type": "span_count", "span_count": {"min_spans": 2}}]}}  # fmt: skip
+    tenth = {"name": "tenth", "type": "probabilistic", "probabilistic": {"sampling_percentage": 10}}
+    sampler = Sampler(ERRORS, tenth, drop)
+    both = record((1, False), (2, False), (3, False), (3, False), (4, True))
+    sampler.context.board.pin(np.zeros(3, np.uint64), np.array([2, 3, 4], np.uint64))
+    sampler.observe(both, 0)
+    sampler.it.tick(11 * S)
+    kept = sampler.process(both)
+    assert [int.from_bytes(span.trace_id, "big") for span in kept] == [2, 4]
+    assert [span.trace_state for span in kept] == ["ot=th:0", "ot=th:0"]
+    assert sampler.metric("traces_total", policy="pinned", decision="sampled") == 1
+    assert sampler.it.explain(trace(2))["policy"] == "pinned"
+    decided = sampler.it.decided_in(sampler.it.take_verdicts().blob)
+    assert dict(zip(decided.lo.tolist(), decided.kept.tolist(), strict=True)) == {1: False, 2: True, 3: False, 4: True}
