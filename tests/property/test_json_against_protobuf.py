@@ -16,14 +16,17 @@ from otlp_messages import REQUESTS, canonical, random_request, untidy
 from collector.wire import Malformed, from_json, to_json, validate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from google.protobuf.descriptor import Descriptor
 
 SIGNALS = ("traces", "metrics", "logs")
-IDS = {"traceId", "spanId", "parentSpanId"}
+IDS = {"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"}
+UNKNOWN = ({"dataPoints": [{"asInt": 1}]}, [[], {"x": None}], "text", -1.5e3, None)
 
 
 def with_hex_ids(shown: dict[str, Any], descriptor: Descriptor) -> dict[str, Any]:
-    by_name = {field.json_name: field for field in descriptor.fields}
+    by_name = {name: field for field in descriptor.fields for name in (field.json_name, field.name)}
     converted = {}
     for name, value in shown.items():
         field = by_name[name]
@@ -60,6 +63,51 @@ def test_what_was_written_reads_back_as_the_same_message(signal: str, seed: int)
     expected = REQUESTS[signal].FromString(untidy(Random(0), message))
     expected.DiscardUnknownFields()
     assert canonical(REQUESTS[signal].FromString(payload)) == canonical(expected)
+
+
+def wide_integers(descriptor: Descriptor, seen: set[str]) -> Iterator[str]:
+    """The names of all fields of 64 bits, which JSON may write as strings or as numbers."""
+    if descriptor.full_name in seen:
+        return
+    seen.add(descriptor.full_name)
+    for field in descriptor.fields:
+        if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_UINT64):
+            yield from (field.name, field.json_name)
+        if field.message_type is not None:
+            yield from wide_integers(field.message_type, seen)
+
+
+WIDE = {name for request in REQUESTS.values() for name in wide_integers(request.DESCRIPTOR, set())}
+
+
+def restyled(rnd: Random, shown: Any, name: str = "") -> Any:
+    """The same request as other senders may write it: in any order, ids in capitals, with fields that nobody knows."""
+    if isinstance(shown, list):
+        return [restyled(rnd, one, name) for one in shown]
+    if isinstance(shown, dict):
+        members = [(each, restyled(rnd, value, each)) for each, value in shown.items()]
+        if rnd.random() < 0.3:
+            members.append(("unheardOf", rnd.choice(UNKNOWN)))
+        rnd.shuffle(members)
+        return dict(members)
+    if rnd.random() < 0.5:
+        return shown
+    if name in IDS:
+        return shown.upper()
+    return int(shown) if name in WIDE else shown
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+@given(seed=st.integers(0, 2**48))
+@settings(max_examples=120, deadline=None)
+def test_reads_every_form_that_protobuf_writes(signal: str, seed: int) -> None:
+    rnd = Random(seed)
+    message = random_request(rnd, signal)
+    names, numbers = rnd.random() < 0.5, rnd.random() < 0.5
+    shown = MessageToDict(message, preserving_proto_field_name=names, use_integers_for_enums=numbers)
+    text = json.dumps(restyled(rnd, with_hex_ids(shown, message.DESCRIPTOR)), ensure_ascii=rnd.random() < 0.5)
+    payload = from_json(text.encode(), signal)
+    assert canonical(REQUESTS[signal].FromString(payload)) == canonical(message)
 
 
 @given(seed=st.integers(0, 2**48), data=st.data())
