@@ -19,7 +19,7 @@ from traffic import Sending
 
 from bench.ledger import SentSpans
 from bench.truth import Report, Truth, compare, read_sink
-from tests.servers.kafka_node import free_ports
+from tests.servers.process import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -7,7 +7,6 @@ import json
 import logging
 
 import pytest
-from jaeger_server import Jaeger, jaeger_binary
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector import ack as acks
@@ -80,15 +79,6 @@ def attributes(owner):
 
 
 @pytest.fixture
-async def jaeger(tmp_path):
-    server = Jaeger(jaeger_binary(), tmp_path)
-    server.start()
-    await server.ready()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 async def send(jaeger, tmp_path):
     config = JaegerOptions.model_validate(
         {
@@ -124,17 +114,17 @@ async def test_spans_come_back_equal(jaeger, send):
     trace_id = bytes(range(1, 17))
     request = request_with(trace_id, 50)
     await send(request)
-    stored = flat(await jaeger.trace(trace_id.hex(), 50))
+    stored = flat(await asyncio.to_thread(jaeger.trace, trace_id.hex(), 50))
     assert stored == flat(json.loads(to_json(request.SerializeToString()))["resourceSpans"])
 
 
 async def test_a_jaeger_that_restarts_gets_what_was_sent_meanwhile(jaeger, send):
     trace_id = bytes(range(17, 33))
     await send(request_with(bytes(range(2, 18)), 3))
-    jaeger.stop()
+    await asyncio.to_thread(jaeger.stop)
     sending = asyncio.create_task(send(request_with(trace_id, 20)))
     await asyncio.sleep(1)
     assert not sending.done()
-    jaeger.start()
+    await asyncio.to_thread(jaeger.start)
     await sending
-    assert len(flat(await jaeger.trace(trace_id.hex(), 20))) == 20
+    assert len(flat(await asyncio.to_thread(jaeger.trace, trace_id.hex(), 20))) == 20

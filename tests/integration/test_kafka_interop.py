@@ -16,7 +16,7 @@ from collector.ack import Outcome
 from collector.testing.durable_connector import append, payloads
 from collector.wire import partition_of
 from tests.integration.kafka_lives import Follower, Topics, until
-from tests.servers.kafka_node import free_ports
+from tests.servers.process import free_ports
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 GOOD = payloads(0, 40)

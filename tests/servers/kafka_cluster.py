@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.servers import build
-from tests.servers.kafka_node import KafkaNode, free_ports
+from tests.servers.kafka_node import KafkaNode
 from tests.servers.kafka_requests import Acl, create_acl, delete_acls, every_acl_of, has_acl, has_coordinator, metadata
 from tests.servers.kafka_security import (
     Certificates,
@@ -24,6 +24,7 @@ from tests.servers.kafka_security import (
     scram_arguments,
     tls_properties,
 )
+from tests.servers.process import free_ports
 
 _PROTOCOLS = "CLIENT:{},BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT"
 

@@ -1,4 +1,4 @@
-module butterfly/tests/servers
+module butterfly/tests/servers/jaeger
 
 go 1.26.8
 
