@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from bench.generator.clock import Clock, Moment
+from bench.generator.log_records import LogShape
+from bench.generator.metric_shape import MetricShape
 from bench.generator.traces import Mix
 from bench.generator.traffic import Shape, Traffic
 
@@ -65,14 +68,26 @@ class SentSpans:
 
 @dataclass(slots=True)
 class SenderLedger:
-    """Outcome of each request of a generator, named by its cycle and its index in `Traffic.requests`."""
+    """Outcome of each request of a generator, named by its cycle (a round, for metrics) and its index in
+    `Traffic.requests` (`.logs.requests`, `.metrics.requests`). With the clock, that is enough to make every byte of the
+    run again."""
 
     shape: Shape
     outcomes: dict[tuple[int, int], tuple[Outcome, int]] = field(default_factory=dict)
+    logs: dict[tuple[int, int], tuple[Outcome, int]] = field(default_factory=dict)
+    reports: dict[tuple[int, int], tuple[Outcome, int, Moment]] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
 
     def note(self, cycle: int, request: int, outcome: Outcome, at: int = 0) -> None:
         """`at`: when the request was first sent, by the machine's monotonic clock in ns."""
         self.outcomes[cycle, request] = outcome, at
+
+    def note_logs(self, cycle: int, request: int, outcome: Outcome, at: int = 0) -> None:
+        self.logs[cycle, request] = outcome, at
+
+    def note_report(self, moment: Moment, request: int, outcome: Outcome, at: int = 0) -> None:
+        """Of metrics, made at that moment."""
+        self.reports[moment.round, request] = outcome, at, moment
 
     def sent(self, traffic: Traffic) -> SentSpans:
         """The spans behind the noted requests; `traffic` is `Traffic(self.shape)`, which callers often
@@ -95,12 +110,22 @@ class SenderLedger:
         )
 
     def write(self, path: Path) -> None:
-        """A header with the shape, then one `[cycle, request, outcome, first sent at]` a line."""
+        """A header with the shape, then one `[cycle, request, outcome, first sent at]` a line for the traces; lines of
+        the other signals and of the clock begin with a word."""
         with path.open("w") as out:
             out.write(json.dumps({"shape": asdict(self.shape)}) + "\n")
-            out.writelines(
-                f"[{cycle},{request},{outcome:d},{at}]\n" for (cycle, request), (outcome, at) in self.outcomes.items()
-            )
+            out.writelines(f"{json.dumps(line, separators=(',', ':'))}\n" for line in self._lines())
+
+    def _lines(self) -> Iterator[list[str | int]]:
+        yield ["began", self.clock.began]
+        for cycle, (started, lasts) in self.clock.cycles.items():
+            yield ["cycle", cycle, started, lasts]
+        for (cycle, request), (outcome, at) in self.outcomes.items():
+            yield [cycle, request, int(outcome), at]
+        for (cycle, request), (outcome, at) in self.logs.items():
+            yield ["logs", cycle, request, int(outcome), at]
+        for (number, request), (outcome, at, moment) in self.reports.items():
+            yield ["metrics", number, request, int(outcome), at, moment.cycle, moment.index, moment.at]
 
     @classmethod
     def read(cls, path: Path) -> SenderLedger:
@@ -109,12 +134,37 @@ class SenderLedger:
             header = json.loads(next(lines, "null"))
             if not isinstance(header, dict) or "shape" not in header:
                 raise ValueError(f"{path} is not a sender ledger")
-            options: dict[str, Any] = header["shape"]
-            ledger = cls(Shape(**{**options, "mix": Mix(**options["mix"])}))
+            ledger = cls(_shape(header["shape"]))
             for line in lines:
-                cycle, request, outcome, at = json.loads(line)
-                ledger.note(cycle, request, Outcome(outcome), at)
+                ledger._take(json.loads(line))
         return ledger
+
+    def _take(self, line: list[Any]) -> None:
+        match line:
+            case ["began", began]:
+                self.clock.began = began
+            case ["cycle", cycle, started, lasts]:
+                self.clock.start(cycle, started, lasts)
+            case ["logs", cycle, request, outcome, at]:
+                self.note_logs(cycle, request, Outcome(outcome), at)
+            case ["metrics", number, request, outcome, at, cycle, index, made]:
+                self.note_report(Moment(number, cycle, index, made), request, Outcome(outcome), at)
+            case [cycle, request, outcome, at]:
+                self.note(cycle, request, Outcome(outcome), at)
+            case _:
+                raise ValueError(f"not a line of a sender ledger: {line}")
+
+
+def _shape(options: dict[str, Any]) -> Shape:
+    logs, metrics = options.get("logs"), options.get("metrics")
+    return Shape(
+        **{
+            **options,
+            "mix": Mix(**options["mix"]),
+            "logs": LogShape(**logs) if logs else None,
+            "metrics": MetricShape(**metrics) if metrics else None,
+        }
+    )
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _TRACE_STREAM = 0xD1B54A32D192ED03
 _SPAN_STREAM = 0x8CB92BA72F3D8DD7
+_RECORD_STREAM = 0xA0761D6478BD642F
 
 _THIRTY, _TWENTY_SEVEN, _THIRTY_ONE = np.uint64(30), np.uint64(27), np.uint64(31)
 _MIX_A, _MIX_B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -33,19 +34,20 @@ def mix(words: Words) -> Words:
 
 
 @lru_cache(maxsize=4096)
-def _keys(seed: int, cycle: int) -> tuple[np.uint64, np.uint64]:
+def _keys(seed: int, cycle: int) -> tuple[np.uint64, np.uint64, np.uint64]:
     start = np.array([(seed * _GOLDEN + 1) & _MASK], np.uint64)
     base = mix(mix(start) + np.array([(cycle + 1) * _GOLDEN & _MASK], np.uint64))
     return (
         mix(base ^ np.array([_TRACE_STREAM], np.uint64))[0],
         mix(base ^ np.array([_SPAN_STREAM], np.uint64))[0],
+        mix(base ^ np.array([_RECORD_STREAM], np.uint64))[0],
     )
 
 
 def trace_ids(seed: int, cycle: int, traces: Words) -> tuple[Words, Words]:
     """First and last 8 bytes (as big-endian integers) of the trace ids of the given trace ordinals; never
     zero."""
-    key, _ = _keys(seed, cycle)
+    key, _, _ = _keys(seed, cycle)
     high = mix(traces * _STEP + key)
     low = mix(high ^ key)
     return np.maximum(high, _ONE), np.maximum(low, _ONE)
@@ -53,8 +55,14 @@ def trace_ids(seed: int, cycle: int, traces: Words) -> tuple[Words, Words]:
 
 def span_ids(seed: int, cycle: int, spans: Words) -> Words:
     """Span ids (as big-endian integers) of the given span ordinals; never zero."""
-    _, key = _keys(seed, cycle)
+    _, key, _ = _keys(seed, cycle)
     return np.maximum(mix(spans * _STEP + key), _ONE)
+
+
+def record_ids(seed: int, cycle: int, records: Words) -> Words:
+    """Unique ids of the log records with these ordinals, as 64-bit words; never zero."""
+    _, _, key = _keys(seed, cycle)
+    return np.maximum(mix(records * _STEP + key), _ONE)
 
 
 def _hex_table() -> Words:

@@ -13,30 +13,32 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from bench.generator.clock import Clock
+from bench.generator.schedule import Schedule
 from bench.ledger import Outcome, SenderLedger
 from bench.quantiles import Latencies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bench.generator.traffic import Request, Traffic
+    from bench.generator.clock import Moment
+    from bench.generator.schedule import Due
+    from bench.generator.signals import Signal
+    from bench.generator.traffic import Traffic
     from bench.generator.transport import Answer, Transport
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.25, 5.0
 _IDLE = 0.25
-_UNPACED_CYCLE_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """`rate`: spans a second, 0 for as fast as it goes. The run ends at `duration` seconds or `spans`,
-    whichever comes first. `late_by`: seconds that very late requests are held back. `retry_for`: seconds
-    until a request is given up. `drain`: seconds to wait at the end for what is in flight."""
+    """`rate`: spans a second, 0 for as fast as it goes; `points`: the same of metrics. The run ends at `duration`
+    seconds or `spans`, whichever comes first. `late_by`: seconds that very late requests are held back. `retry_for`:
+    seconds until a request is given up. `drain`: seconds to wait at the end for what is in flight."""
 
     rate: float = 10_000.0
+    points: float = 1_000.0
     duration: float = 60.0
     spans: int | None = None
     in_flight: int = 4
@@ -46,8 +48,8 @@ class Pace:
 
 
 @dataclass(slots=True)
-class Tally:
-    """Running totals, in spans unless said otherwise. `rejected`: turned down by partial successes."""
+class Counts:
+    """Items of one signal, and its requests. `rejected`: turned down by partial successes."""
 
     sent: int = 0
     acked: int = 0
@@ -55,24 +57,58 @@ class Tally:
     unknown: int = 0
     rejected: int = 0
     requests: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running totals of all signals, in items (spans, points, records) unless said otherwise."""
+
+    signals: dict[Signal, Counts] = field(default_factory=dict)
     retries: int = 0
     in_flight: int = 0
     seconds: float = 0.0
     statuses: dict[str, int] = field(default_factory=dict)
     acks: Latencies = field(default_factory=Latencies)
 
+    @property
+    def sent(self) -> int:
+        return sum(counts.sent for counts in self.signals.values())
+
+    @property
+    def acked(self) -> int:
+        return sum(counts.acked for counts in self.signals.values())
+
+    @property
+    def refused(self) -> int:
+        return sum(counts.refused for counts in self.signals.values())
+
+    @property
+    def unknown(self) -> int:
+        return sum(counts.unknown for counts in self.signals.values())
+
+    @property
+    def rejected(self) -> int:
+        """Turned down by partial successes."""
+        return sum(counts.rejected for counts in self.signals.values())
+
+    @property
+    def requests(self) -> int:
+        return sum(counts.requests for counts in self.signals.values())
+
 
 @dataclass(slots=True)
 class _Attempt:
+    signal: Signal
     cycle: int
     request: int
     sender: int
-    spans: int
+    items: int
     payload: bytes
     first_sent: float
     sent: float
     tries: int = 1
     maybe_in: bool = False
+    moment: Moment | None = None
 
 
 class Runner:
@@ -86,6 +122,7 @@ class Runner:
         *,
         ledger: SenderLedger | None = None,
         watch: Callable[[Tally], None] | None = None,
+        signals: Iterable[Signal] = ("traces",),
     ) -> None:
         self.tally = Tally()
         self._traffic = traffic
@@ -94,7 +131,10 @@ class Runner:
         self._ledger = ledger
         self._watch = watch
         self._answers: SimpleQueue[tuple[_Attempt, Answer, float]] = SimpleQueue()
-        self._busy = [0] * len(transports)
+        self._signals = frozenset(signals)
+        self._clock = ledger.clock if ledger is not None else Clock()
+        self._busy: dict[tuple[Signal | None, int], int] = {}
+        self._reporting: set[int] = set()
         self._retries: list[tuple[float, int, _Attempt]] = []
         self._order = 0
         self._stopped = False
@@ -109,54 +149,47 @@ class Runner:
     def run(self) -> Tally:
         """Send until the bounds are reached, wait for the answers, and return the totals."""
         self._began = time.monotonic()
-        for due, cycle, index, ends in self._schedule():
-            request = self._traffic.requests[index]
-            if not self._until(due, request):
-                break
-            now = time.monotonic()
-            payload = request.encode(cycle, ends)
-            attempt = _Attempt(cycle, index, request.sender, len(request), payload, now, now)
-            self._busy[request.sender] += 1
-            self.tally.sent += len(request)
-            self.tally.requests += 1
-            self.tally.in_flight += 1
-            self._send(attempt)
+        self._clock.began = time.time_ns()
+        schedule = Schedule(self._traffic, self._pace, self._signals, self._clock, self._began)
+        self._follow(schedule, iter(schedule))
+        if not self._stopped:
+            self._follow(schedule, schedule.flush())
         self._drain()
         self.tally.seconds = time.monotonic() - self._began
         return self.tally
 
-    def _schedule(self) -> Iterator[tuple[float, int, int, NDArray[np.int64]]]:
-        """(due time, cycle, index, trace ends) in sending order, to the end of the run."""
-        pace, traffic = self._pace, self._traffic
-        held: list[tuple[float, int, int, NDArray[np.int64]]] = []
-        planned, cycle = 0, 0
-        lasts = int(traffic.spans / pace.rate * 1e9) if pace.rate else _UNPACED_CYCLE_NS
-        limit = pace.spans if pace.spans is not None else 1 << 62
-        stop_at = self._began + pace.duration
-        while True:
-            ends = traffic.ends(time.time_ns(), lasts)
-            for index, request in enumerate(traffic.requests):
-                due = self._began + planned / pace.rate if pace.rate else 0.0
-                if planned >= limit or max(due, time.monotonic()) >= stop_at:
-                    yield from sorted(held, key=lambda entry: entry[:3])
-                    return
-                planned += len(request)
-                if request.late:
-                    held.append((max(due, time.monotonic()) + pace.late_by, cycle, index, ends))
-                    continue
-                while held and held[0][0] <= time.monotonic():
-                    yield held.pop(0)
-                yield due, cycle, index, ends
-            cycle += 1
+    def _follow(self, schedule: Schedule, order: Iterable[Due]) -> None:
+        for due in order:
+            if not self._until(due):
+                break
+            if due.signal is not None:
+                self._begin(due, due.signal)
+            schedule.sent(due)
 
-    def _until(self, due: float, request: Request) -> bool:
-        """Handle answers and retries until it is time and the sender has room. False: the run ends before that."""
-        give_up = self._began + self._pace.duration
-        if request.late:
-            give_up = max(give_up, due + self._pace.drain)
-        while not self._stopped and time.monotonic() < give_up:
-            wait = due - time.monotonic()
-            full = self._busy[request.sender] >= self._pace.in_flight
+    def _begin(self, due: Due, signal: Signal) -> None:
+        payload = due.encode()
+        now = time.monotonic()
+        sender, items = due.request.sender, len(due.request)
+        attempt = _Attempt(signal, due.cycle, due.index, sender, items, payload, now, now, moment=due.moment)
+        self._busy[signal, sender] = self._busy.get((signal, sender), 0) + 1
+        if signal == "metrics":
+            self._reporting.add(due.index)
+        counts = self.tally.signals.setdefault(signal, Counts())
+        counts.sent += items
+        counts.requests += 1
+        self.tally.in_flight += 1
+        self._send(attempt)
+
+    def _until(self, due: Due) -> bool:
+        """Handle answers and retries until it is time and the sender has room. False: the run ends before that.
+
+        A report waits for the one before it, so that the points of a series arrive in order.
+        """
+        where = due.signal, due.request.sender
+        while not self._stopped and time.monotonic() < due.until:
+            wait = due.at - time.monotonic()
+            full = self._busy.get(where, 0) >= self._pace.in_flight
+            full = full or (due.signal == "metrics" and due.index in self._reporting)
             if wait <= 0 and not full:
                 if not self._answers.empty() or self._retries:
                     self._handle(0.0)
@@ -184,7 +217,9 @@ class Runner:
     def _send(self, attempt: _Attempt) -> None:
         attempt.sent = time.monotonic()
         put = self._answers.put
-        self._transports[attempt.sender].send(attempt.payload, lambda answer: put((attempt, answer, time.monotonic())))
+        self._transports[attempt.sender].send(
+            attempt.payload, lambda answer: put((attempt, answer, time.monotonic())), attempt.signal
+        )
 
     def _handle(self, wait: float) -> None:
         """Wait that long at most for an answer, then take all there are, and send what is due again."""
@@ -212,8 +247,8 @@ class Runner:
     def _take(self, attempt: _Attempt, answer: Answer, at: float) -> None:
         if answer.verdict == "ok":
             self.tally.acks.add(at - attempt.sent)
-            self.tally.rejected += answer.rejected
-            # Which spans a partial success turned down isn't said.
+            self.tally.signals[attempt.signal].rejected += answer.rejected
+            # Which items a partial success turned down isn't said.
             self._settle(attempt, Outcome.UNKNOWN if answer.rejected else Outcome.ACKED)
             return
         self.tally.statuses[answer.status] = self.tally.statuses.get(answer.status, 0) + 1
@@ -226,13 +261,23 @@ class Runner:
         self._settle(attempt, Outcome.UNKNOWN if attempt.maybe_in else Outcome.REFUSED)
 
     def _settle(self, attempt: _Attempt, outcome: Outcome) -> None:
-        self._busy[attempt.sender] -= 1
+        self._busy[attempt.signal, attempt.sender] -= 1
         self.tally.in_flight -= 1
+        if attempt.signal == "metrics":
+            self._reporting.discard(attempt.request)
+        counts = self.tally.signals[attempt.signal]
         if outcome is Outcome.ACKED:
-            self.tally.acked += attempt.spans
+            counts.acked += attempt.items
         elif outcome is Outcome.REFUSED:
-            self.tally.refused += attempt.spans
+            counts.refused += attempt.items
         else:
-            self.tally.unknown += attempt.spans
-        if self._ledger is not None:
-            self._ledger.note(attempt.cycle, attempt.request, outcome, int(attempt.first_sent * 1e9))
+            counts.unknown += attempt.items
+        if self._ledger is None:
+            return
+        at = int(attempt.first_sent * 1e9)
+        if attempt.moment is not None:
+            self._ledger.note_report(attempt.moment, attempt.request, outcome, at)
+        elif attempt.signal == "logs":
+            self._ledger.note_logs(attempt.cycle, attempt.request, outcome, at)
+        else:
+            self._ledger.note(attempt.cycle, attempt.request, outcome, at)

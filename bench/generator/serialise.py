@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 BIAS = 1 << 60
 """Added to relative times in the pre-built bytes, so that none of them is zero and so left out."""
 
-_BLANK_TRACE = b"\x01" * 16
-_BLANK_SPAN = b"\x01" * 8
+BLANK_TRACE = b"\x01" * 16
+BLANK_SPAN = b"\x01" * 8
+"""Written into the pre-built bytes and overwritten on every send."""
+
 _FLAGS = 0x103  # sampled, random trace id, and "it is known whether the parent is remote"
 _STATUS_ERROR = 2
 _REQUEST_ID_MARK = REQUEST_ID_BLANK.encode()
@@ -57,11 +59,13 @@ class Offsets:
 
 
 @lru_cache(maxsize=1024)
-def _resource(seed: int, sender: int) -> Attributes:
+def resource_of(seed: int, sender: int) -> Attributes:
+    """The resource of one node, the same for its traces, metrics and logs."""
     return resource_attributes(sender, Random(seed * 1_000_003 + sender))
 
 
-def _put(into: KeyValue, key: str, value: str | float) -> None:
+def put(into: KeyValue, key: str, value: str | float) -> None:
+    """Set one attribute, by the type of its value."""
     into.key = key
     if isinstance(value, bool):
         into.value.bool_value = value
@@ -74,10 +78,10 @@ def _put(into: KeyValue, key: str, value: str | float) -> None:
 
 
 def _fill(message: SpanMessage, span: Span) -> None:
-    message.trace_id = _BLANK_TRACE
-    message.span_id = _BLANK_SPAN
+    message.trace_id = BLANK_TRACE
+    message.span_id = BLANK_SPAN
     if span.parent >= 0:
-        message.parent_span_id = _BLANK_SPAN
+        message.parent_span_id = BLANK_SPAN
     message.trace_state = span.tracestate
     message.flags = _FLAGS
     message.name = span.entry.name
@@ -85,14 +89,14 @@ def _fill(message: SpanMessage, span: Span) -> None:
     message.start_time_unix_nano = BIAS + span.start
     message.end_time_unix_nano = BIAS + span.end
     for key, value in span.attributes.items():
-        _put(message.attributes.add(), key, value)
+        put(message.attributes.add(), key, value)
     for event in span.events:
         entry = message.events.add(name=event.name, time_unix_nano=BIAS + event.at)
         for key, value in event.attributes.items():
-            _put(entry.attributes.add(), key, value)
+            put(entry.attributes.add(), key, value)
     if span.link >= 0:
-        link = message.links.add(trace_id=_BLANK_TRACE, span_id=_BLANK_SPAN, flags=_FLAGS)
-        _put(link.attributes.add(), "butterfly.link.kind", "previous_request")
+        link = message.links.add(trace_id=BLANK_TRACE, span_id=BLANK_SPAN, flags=_FLAGS)
+        put(link.attributes.add(), "butterfly.link.kind", "previous_request")
     if span.flags & ERROR:
         message.status.code = _STATUS_ERROR  # type: ignore[assignment]  # same
         message.status.message = span.message
@@ -103,8 +107,8 @@ def serialise(sender: int, seed: int, members: list[Span]) -> tuple[bytes, list[
     scope)."""
     request = ExportTraceServiceRequest()
     group = request.resource_spans.add()
-    for key, value in _resource(seed, sender).items():
-        _put(group.resource.attributes.add(), key, value)
+    for key, value in resource_of(seed, sender).items():
+        put(group.resource.attributes.add(), key, value)
     by_category: dict[str, list[Span]] = {}
     for span in members:
         by_category.setdefault(span.entry.category, []).append(span)

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.generator.catalogue import SPANS
 from bench.generator.identity import hexadecimal, span_ids, trace_ids
 from bench.generator.layout import arrange
+from bench.generator.logs import LogTraffic
+from bench.generator.metrics import MetricTraffic
+from bench.generator.sending import Sending
 from bench.generator.serialise import BIAS, Offsets, locate, serialise
 from bench.generator.traces import Mix, Span, TraceMaker
 
@@ -22,8 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.generator.identity import Words
+    from bench.generator.log_records import LogShape
+    from bench.generator.metric_shape import MetricShape
 
 DEFAULT_SPANS = 16_000
+SPAN_NAMES = tuple(SPANS)
+_NAME_NUMBERS = {name: number for number, name in enumerate(SPAN_NAMES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class Shape:
     """All that the traffic depends on: equal shapes give equal bytes.
 
     `batch`: spans in each request. `spans`: spans in one cycle, rounded up so that every sender has whole
-    requests.
+    requests. `logs`, `metrics`: None for none; the traces are the same with and without.
     """
 
     seed: int = 1
@@ -39,6 +47,8 @@ class Shape:
     batch: int = 100
     spans: int = DEFAULT_SPANS
     mix: Mix = field(default_factory=Mix)
+    logs: LogShape | None = None
+    metrics: MetricShape | None = None
 
 
 class Request:
@@ -104,7 +114,9 @@ class Traffic:
     """All requests of one cycle, in sending order, and the columns that the ground truth is worked out from.
 
     Per span, by ordinal: `trace`, `flags` (ERROR, BYZANTINE), `start`, `end` (ns, relative to the trace's
-    end), `late` (held back by the runner). `position[trace]`: where in the cycle the trace ends, 0 to 1.
+    end), `late` (held back by the runner), `node`, `name` (its place in `SPAN_NAMES`), `request_of` (index of its
+    request). `position[trace]`: where in the cycle the trace ends, 0 to 1. `logs`, `metrics`: None when the shape has
+    none.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -124,6 +136,9 @@ class Traffic:
         self.start = np.array([span.start for span in spans], np.int64)
         self.end = np.array([span.end for span in spans], np.int64)
         self.late = np.zeros(len(spans), np.bool_)
+        self.node = np.array([span.node for span in spans], np.uint16)
+        self.name = np.array([_NAME_NUMBERS[span.entry.name] for span in spans], np.uint16)
+        self.request_of = np.zeros(len(spans), np.intp)
         self.traces = spans[-1].trace + 1
         self.position = plan.position
         self.requests: list[Request] = []
@@ -141,8 +156,20 @@ class Traffic:
                     span_trace=self.trace,
                 )
             )
+            self.request_of[rows] = len(self.requests) - 1
             if late:
                 self.late[rows] = True
+        self.sending = Sending(
+            seed=shape.seed,
+            request_of=self.request_of,
+            order=[int(row) for request in self.requests for row in request.rows],
+            sent_before=np.cumsum([0, *(len(request) for request in self.requests)]),
+            trace=self.trace,
+            end=self.end,
+            position=self.position,
+        )
+        self.logs = LogTraffic(shape.logs, shape.mix, spans, self.sending) if shape.logs else None
+        self.metrics = MetricTraffic(shape.metrics, shape.senders, spans, self.sending) if shape.metrics else None
 
     @property
     def spans(self) -> int:

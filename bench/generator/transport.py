@@ -16,8 +16,13 @@ from bench.generator.serialise import fields
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-HTTP_PATH = "/v1/traces"
+    from bench.generator.signals import Signal
+
+METHODS: dict[Signal, str] = {
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+}
 
 _RETRYABLE = {
     grpc.StatusCode.CANCELLED,
@@ -46,7 +51,7 @@ Verdict = Literal["ok", "retry", "refused"]
 class Answer:
     """What one attempt came to. `retry_after`: seconds the server asked for. `explicit`: the server itself
     said no, so it doesn't have the data; a broken connection or a passed deadline says nothing of the
-    kind. `rejected`: spans that a partial success turned down."""
+    kind. `rejected`: items that a partial success turned down."""
 
     verdict: Verdict
     status: str = "OK"
@@ -62,13 +67,13 @@ def _as_is(message: bytes) -> bytes:
 class Transport(Protocol):
     """One sender's connection. `done` is called exactly once per `send`, on any thread."""
 
-    def send(self, payload: bytes, done: Callable[[Answer], None]) -> None: ...
+    def send(self, payload: bytes, done: Callable[[Answer], None], signal: Signal = "traces") -> None: ...
 
     def close(self) -> None: ...
 
 
-def rejected_spans(response: bytes) -> int:
-    """`partial_success.rejected_spans` of an `ExportTraceServiceResponse`."""
+def rejected_items(response: bytes) -> int:
+    """`partial_success.rejected_spans` (`_data_points`, `_log_records`) of an `Export*ServiceResponse`."""
     for number, begin, end in fields(response, 0, len(response)):
         if number == 1:
             return next((_number(response, at) for field, at, _ in fields(response, begin, end) if field == 1), 0)
@@ -106,12 +111,12 @@ class GrpcTransport:
 
     def __init__(self, endpoint: str, *, timeout: float, compress: bool) -> None:
         self._channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
-        self._call = self._channel.unary_unary(METHOD, _as_is, _as_is)
+        self._calls = {name: self._channel.unary_unary(method, _as_is, _as_is) for name, method in METHODS.items()}
         self._timeout = timeout
         self._compression = grpc.Compression.Gzip if compress else None
 
-    def send(self, payload: bytes, done: Callable[[Answer], None]) -> None:
-        future = self._call.future(payload, timeout=self._timeout, compression=self._compression)
+    def send(self, payload: bytes, done: Callable[[Answer], None], signal: Signal = "traces") -> None:
+        future = self._calls[signal].future(payload, timeout=self._timeout, compression=self._compression)
         future.add_done_callback(lambda call: done(_grpc_answer(call)))
 
     def close(self) -> None:
@@ -121,7 +126,7 @@ class GrpcTransport:
 def _grpc_answer(call: Any) -> Answer:  # grpc-stubs give the future of a call no code() and no metadata
     code = call.code()
     if code is grpc.StatusCode.OK:
-        return Answer("ok", rejected=rejected_spans(call.result()))
+        return Answer("ok", rejected=rejected_items(call.result()))
     details = dict(call.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
     delay = retry_delay(details)
     if code in _RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and delay is not None):
@@ -140,15 +145,15 @@ class HttpTransport:
         self._connections: list[http.client.HTTPConnection] = []
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="otlp-http")
 
-    def send(self, payload: bytes, done: Callable[[Answer], None]) -> None:
-        self._threads.submit(lambda: done(self._post(payload)))
+    def send(self, payload: bytes, done: Callable[[Answer], None], signal: Signal = "traces") -> None:
+        self._threads.submit(lambda: done(self._post(payload, f"/v1/{signal}")))
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
         for connection in self._connections:
             connection.close()
 
-    def _post(self, payload: bytes) -> Answer:
+    def _post(self, payload: bytes, path: str) -> Answer:
         headers = {"content-type": "application/x-protobuf"}
         if self._compress:
             payload = gzip.compress(payload, 1)
@@ -159,14 +164,14 @@ class HttpTransport:
             self._local.connection = connection
             self._connections.append(connection)
         try:
-            connection.request("POST", HTTP_PATH, payload, headers)
+            connection.request("POST", path, payload, headers)
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             return Answer("retry", type(error).__name__, explicit=False)
         if response.status == 200:
-            return Answer("ok", rejected=rejected_spans(body))
+            return Answer("ok", rejected=rejected_items(body))
         if response.status in _RETRYABLE_HTTP:
             after = response.headers.get("retry-after", "")
             return Answer("retry", str(response.status), float(after) if after.isdigit() else None)

@@ -19,7 +19,7 @@ from bench.sink.server import Sink
 @click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @click.option("--ids", type=click.Path(dir_okay=False, path_type=Path), help="Write down every span's ids.")
 def main(port: int, ids: Path | None) -> None:
-    """Take OTLP/gRPC traces on localhost, count them, throw them away."""
+    """Take OTLP/gRPC of all three signals on localhost, count them, throw them away."""
     sink = Sink(port, ids)
     print(f"ready {sink.port}", flush=True)
     for line in sys.stdin:

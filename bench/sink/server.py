@@ -1,4 +1,4 @@
-"""An OTLP/gRPC server that counts spans and bytes, and can write every span's ids to a file."""
+"""An OTLP/gRPC server that counts spans, points, records and bytes, and can write every span's ids to a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from bench.ledger import RECORD
 from bench.sink.sockets import received_bytes
@@ -17,7 +19,22 @@ from collector.wire.scan import scan
 if TYPE_CHECKING:
     from pathlib import Path
 
-SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+_COUNTED = ("spans", "points", "records", "requests", "payload_bytes")
+_PACKAGE = "opentelemetry.proto.collector"
+
+
+def _points(payload: bytes) -> int:
+    request = ExportMetricsServiceRequest.FromString(payload)
+    metrics = (
+        metric for group in request.resource_metrics for scope in group.scope_metrics for metric in scope.metrics
+    )
+    kinds = ((metric, metric.WhichOneof("data")) for metric in metrics)
+    return sum(len(getattr(metric, kind).data_points) for metric, kind in kinds if kind)
+
+
+def _records(payload: bytes) -> int:
+    request = ExportLogsServiceRequest.FromString(payload)
+    return sum(len(scope.log_records) for group in request.resource_logs for scope in group.scope_logs)
 
 
 class Sink:
@@ -25,31 +42,51 @@ class Sink:
 
     def __init__(self, port: int = 0, ids: Path | None = None, *, threads: int = 4) -> None:
         self._lock = threading.Lock()
-        self._spans = self._requests = self._payload = 0
+        self._counts = dict.fromkeys(_COUNTED, 0)
         self._base: dict[int, int] = {}
         self._ids = ids.open("wb", buffering=0) if ids else None
         self._server = grpc.server(
             ThreadPoolExecutor(threads),
             options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
         )
-        handlers = {"Export": grpc.unary_unary_rpc_method_handler(self._export)}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        services = {"trace": self._spans, "metrics": self._metrics, "logs": self._logs}
+        self._server.add_generic_rpc_handlers(
+            tuple(
+                grpc.method_handlers_generic_handler(
+                    f"{_PACKAGE}.{name}.v1.{name.title()}Service",
+                    {"Export": grpc.unary_unary_rpc_method_handler(export)},
+                )
+                for name, export in services.items()
+            )
+        )
         self.port: int = self._server.add_insecure_port(f"127.0.0.1:{port}")
         self._server.start()
 
-    def _export(self, payload: bytes, _context: Any) -> bytes:
+    def _spans(self, payload: bytes, _context: Any) -> bytes:
         index = scan(payload)
-        with self._lock:
-            self._spans += index.count
-            self._requests += 1
-            self._payload += len(payload)
-            if self._ids is not None:
-                rows = np.empty(index.count, RECORD)
-                rows["high"], rows["low"] = index.trace_hi, index.trace_lo
-                rows["span"] = index.span_id
-                rows["at"] = time.monotonic_ns()
+        self._count("spans", index.count, len(payload))
+        if self._ids is not None:
+            rows = np.empty(index.count, RECORD)
+            rows["high"], rows["low"] = index.trace_hi, index.trace_lo
+            rows["span"] = index.span_id
+            rows["at"] = time.monotonic_ns()
+            with self._lock:
                 self._ids.write(rows.tobytes())
         return b""
+
+    def _metrics(self, payload: bytes, _context: Any) -> bytes:
+        self._count("points", _points(payload), len(payload))
+        return b""
+
+    def _logs(self, payload: bytes, _context: Any) -> bytes:
+        self._count("records", _records(payload), len(payload))
+        return b""
+
+    def _count(self, items: str, number: int, size: int) -> None:
+        with self._lock:
+            self._counts[items] += number
+            self._counts["requests"] += 1
+            self._counts["payload_bytes"] += size
 
     def reset(self) -> None:
         """Count from zero, with an empty file of ids."""
@@ -57,19 +94,16 @@ class Sink:
             if self._ids is not None:
                 self._ids.seek(0)
                 self._ids.truncate()
-            self._spans = self._requests = self._payload = 0
+            self._counts = dict.fromkeys(_COUNTED, 0)
             self._base = received_bytes(self.port)
 
     def stats(self) -> dict[str, int]:
-        """Since the last reset: spans, requests, bytes of payload once inflated, and bytes that came over TCP."""
+        """Since the last reset: spans, points, records, requests, bytes of payload once inflated, and bytes that came
+        over TCP."""
         received = received_bytes(self.port)
         with self._lock:
-            return {
-                "spans": self._spans,
-                "requests": self._requests,
-                "payload_bytes": self._payload,
-                "tcp_bytes": sum(count - self._base.get(peer, 0) for peer, count in received.items()),
-            }
+            tcp = sum(count - self._base.get(peer, 0) for peer, count in received.items())
+            return {**self._counts, "tcp_bytes": tcp}
 
     def close(self) -> None:
         self._server.stop(0.2).wait()

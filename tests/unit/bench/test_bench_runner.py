@@ -15,7 +15,7 @@ from bench.generator.command import generate
 from bench.generator.runner import Pace, Runner
 from bench.generator.traces import Mix
 from bench.generator.traffic import Shape, Traffic
-from bench.generator.transport import Answer, GrpcTransport, connect, rejected_spans, retry_delay
+from bench.generator.transport import Answer, GrpcTransport, connect, rejected_items, retry_delay
 from bench.ledger import Outcome, SenderLedger, SinkLedger
 from bench.quantiles import Latencies
 from bench.sink.server import Sink
@@ -39,7 +39,7 @@ class Scripted:
         self.closed = False
         self.open = []
 
-    def send(self, payload, done):
+    def send(self, payload, done, signal="traces"):
         self.seen[payload] = self.seen.get(payload, 0) + 1
         self.times.append(time.monotonic())
         answer = self.script(payload, self.seen[payload])
@@ -270,10 +270,10 @@ def test_retry_info_of_a_real_server(traffic):
 
 def test_partial_success_is_read():
     response = ExportTraceServiceResponse()
-    assert rejected_spans(response.SerializeToString()) == 0
+    assert rejected_items(response.SerializeToString()) == 0
     response.partial_success.rejected_spans = 300
     response.partial_success.error_message = "some"
-    assert rejected_spans(response.SerializeToString()) == 300
+    assert rejected_items(response.SerializeToString()) == 300
 
 
 def test_latencies():
