@@ -44,6 +44,7 @@ class Case:
 class Collected(asyncio.Event):
     """A listener that keeps the partition it is given."""
 
+    id = "traces/bench"
     signal = Signal.TRACES
     partition: Partition
 
@@ -88,7 +89,7 @@ class Run:
         )
         connector = DiskConnector(config, BuildContext("disk", logging.getLogger("bench")))
         listener = Collected()
-        await connector.start(listener)
+        await connector.start([listener])
         cpu, written, started = _cpu(), _blocks(), time.monotonic()
         head = asyncio.ensure_future(self._follow(listener.partition, 0))
         behind = asyncio.ensure_future(self._follow(listener.partition, _WINDOW * 2)) if tail else None

@@ -20,7 +20,7 @@ point in the group `butterfly.processors`.
 from collector.ack import Ack, Outcome
 from collector.batch import ANONYMOUS, Batch, Context, Signal
 from collector.component.base import BuildContext, Component, Extension
-from collector.component.connector import Chunk, DurableConnector, Partition, PartitionListener, Record
+from collector.component.connector import Chunk, DurableConnector, Partition, PartitionListener, Reader, Record
 from collector.component.exporter import (
     BatchOptions,
     Exporter,
@@ -109,6 +109,7 @@ __all__ = [
     "Probes",
     "Processor",
     "QueueOptions",
+    "Reader",
     "Receiver",
     "Record",
     "Refusal",

@@ -23,7 +23,10 @@ class GraphExposition(Collector):
         self._graph = graph
 
     def collect(self) -> Iterable[Metric]:
-        rows = [((id_, runner.partition.name), runner) for id_, runner in self._graph.runners()]
+        rows = [
+            ((id_, runner.partition.name, runner.account.pipeline), runner) for id_, runner in self._graph.runners()
+        ]
+        yield gauge("butterfly_log_end", ((labels, each.partition.end) for labels, each in rows))
         yield gauge(
             "butterfly_log_head",
             ((labels, each.head.position if each.head else each.tail.position) for labels, each in rows),

@@ -40,7 +40,7 @@ def init(file: str, connector: str | None, *, dry_run: bool) -> None:
     try:
         config = load(file, Registry())
         chosen = _chosen(config, connector)
-        fine = [_prepare(name, options, _signals(config, name), dry_run=dry_run) for name, options in chosen.items()]
+        fine = [_prepare(config, name, options, dry_run=dry_run) for name, options in chosen.items()]
     except ConfigError as error:
         for problem in error.problems:
             click.echo(f"error: {problem}", err=True)
@@ -66,10 +66,10 @@ def _signals(config: GatewayConfig, name: str) -> frozenset[Signal]:
     return frozenset(used or Signal)
 
 
-def _prepare(name: str, options: KafkaOptions, signals: frozenset[Signal], *, dry_run: bool) -> bool:
+def _prepare(config: GatewayConfig, name: str, options: KafkaOptions, *, dry_run: bool) -> bool:
     """Create and compare; one line a topic. Whether all is as it should be."""
     try:
-        states = asyncio.run(create(options, signals, dry_run=dry_run))
+        states = asyncio.run(create(options, _signals(config, name), config.readers[name], dry_run=dry_run))
     except StorageError as error:
         click.echo(f"error: {name}: {error}", err=True)
         return False

@@ -12,8 +12,10 @@ from collector.options import Options
 from collector.telemetry.meter import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from logging import Logger
+
+    from collector.component.connector import Reader
 
 
 def _no_memory_figure() -> int:
@@ -26,7 +28,8 @@ class BuildContext:
 
     `id` is the name in the YAML (`otlp/backup`); `log` already says which component speaks; `data_dir` is where the
     service keeps files; `resident_bytes()` is the resident memory of the process; `signals` are those of the pipelines
-    that name the component; `board` has the sampling verdicts that this process knows.
+    that name the component; `board` has the sampling verdicts that this process knows. `readers` are the pipelines of
+    the whole file that read it, where it is a connector, in the file's order; None where that isn't known.
     """
 
     id: str
@@ -36,6 +39,7 @@ class BuildContext:
     resident_bytes: Callable[[], int] = _no_memory_figure
     signals: frozenset[Signal] = frozenset(Signal)
     board: VerdictBoard = field(default_factory=VerdictBoard)
+    readers: Sequence[Reader] | None = None
 
 
 class Component:

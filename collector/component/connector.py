@@ -1,14 +1,18 @@
 """Durable connectors: the exporter of one pipeline and the receiver of another, with a log on disk between the two.
 
-A connector's log has one or more partitions. Records have positions 0, 1, 2, ... in each; positions are never reused.
-The graph reads each partition twice (head and tail, see `Lookahead`), and commits the position before which everything
-is settled. `tests/contract` holds every implementation to this page.
+A connector carries every signal, each in a log of its own, and several pipelines may read one log: each of these
+**readers** sees every record, and has a position and a decision journal of its own. A log has one or more partitions.
+Records have positions 0, 1, 2, ... in each; positions are never reused. The graph reads each partition twice (head and
+tail, see `Lookahead`), and commits the position before which everything is settled. A record may be deleted when every
+configured reader has settled it. `tests/contract` holds every implementation to this page.
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from collector.batch import ANONYMOUS, Context, Signal
@@ -18,6 +22,32 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from collector.batch import Batch
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A pipeline that reads a connector, by the configuration: whether this process runs it or another one does.
+
+    `journal` says whether it has verdicts to keep, that is, a lookahead processor.
+    """
+
+    id: str
+    signal: Signal
+    journal: bool = True
+
+    @property
+    def name(self) -> str:
+        """Its ID for the names of files, topics and groups: ASCII letters, digits, `-`, `_` and `.`, at most 100 long.
+
+        `traces/sample` is `traces-sample`; no two IDs have the same name.
+        """
+        plain = self.id.replace("/", "-", 1)
+        if _PLAIN.fullmatch(plain):
+            return plain
+        return f"{re.sub('[^A-Za-z0-9_-]', '-', plain)[:80]}.{sha256(self.id.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +71,7 @@ class Chunk:
 
 
 class Partition(ABC):
-    """One ordered log. All methods are called on the event loop's thread; none blocks it."""
+    """One ordered log, as one reader has it. All methods are called on the event loop's thread; none blocks it."""
 
     name: str
     pace_s: float = 0.05
@@ -99,8 +129,12 @@ class Partition(ABC):
 
 
 class PartitionListener(Protocol):
-    """The graph's side: told which partitions are this process's to read. It wants the records of one signal."""
+    """The graph's side: told which partitions are this process's to read. It wants the records of one signal.
 
+    `id` is the reading pipeline's, under which the log keeps its position and its journal.
+    """
+
+    id: str
     signal: Signal
 
     async def assigned(self, partition: Partition) -> None:
@@ -113,8 +147,11 @@ class PartitionListener(Protocol):
 class DurableConnector(Component):
     """Base of durable connectors."""
 
-    async def start(self, listener: PartitionListener | None) -> None:
-        """Open the log; with a `listener`, begin to assign partitions to it. Raises when the log can't be opened."""
+    async def start(self, listeners: Sequence[PartitionListener]) -> None:
+        """Open the logs, and begin to assign partitions to the `listeners`: the readers that this process runs.
+
+        `context.readers` has all there are. Raises when a log can't be opened.
+        """
         raise NotImplementedError
 
     async def stop(self) -> None:

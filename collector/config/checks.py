@@ -150,12 +150,6 @@ class Checks:
                 self._problems.error(
                     path, f"no pipeline writes it: {connector!r} must be among some pipeline's exporters"
                 )
-            if len(readers) > 1:
-                self._problems.error(
-                    path,
-                    f"{readers[0].id} and {readers[1].id} both read it: a log has one reader; "
-                    "name the exporters of both in one pipeline",
-                )
             if not (writers and readers and cls is not None and issubclass(cls, DurableConnector)):
                 continue
             written = {p.signal for p in writers}
@@ -172,7 +166,8 @@ class Checks:
                 for connector in p.exporters
                 if connector in connectors
                 for reader in self._pipelines.values()
-                if connector in reader.receivers
+                # A durable connector gives the signal that it was given; others may make one of another.
+                if connector in reader.receivers and (reader.signal is p.signal or not self._is_durable(connector))
             ]
             for p in self._pipelines.values()
         }

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from collector.component.connector import Reader
 from collector.component.kind import Kind
+from collector.component.processor import Lookahead
 from collector.config.checks import Checks
 from collector.config.document import MAX_FILE, Document, parse
 from collector.config.identifiers import pipeline_signal, split_id
@@ -95,6 +97,7 @@ class _Loader:
             pipelines=MappingProxyType(pipelines),
             service=service,
             warnings=self._problems.warnings,
+            readers=MappingProxyType(_readers(components, pipelines)),
             origins=MappingProxyType(self._document.origins),
         )
 
@@ -242,3 +245,17 @@ def _put(tree: Any, path: YamlPath, origin: Expansion) -> bool:
         return False
     tree[path[-1]] = origin.text  # type: ignore[index]  # a path fits the tree it was made for
     return True
+
+
+def _readers(
+    components: Mapping[Kind, Mapping[str, ComponentSpec]], pipelines: Mapping[str, PipelineSpec]
+) -> dict[str, tuple[Reader, ...]]:
+    looks_ahead = {id_ for id_, spec in components[Kind.PROCESSORS].items() if issubclass(spec.cls, Lookahead)}
+    return {
+        connector: tuple(
+            Reader(line.id, line.signal, journal=not looks_ahead.isdisjoint(line.processors))
+            for line in pipelines.values()
+            if connector in line.receivers
+        )
+        for connector in components[Kind.CONNECTORS]
+    }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from collector.batch import Signal
     from collector.component.base import Component
+    from collector.component.connector import Reader
     from collector.config.problems import Path as YamlPath
     from collector.config.substitution import Expansion
 
@@ -132,6 +133,8 @@ class GatewayConfig:
     pipelines: Mapping[str, PipelineSpec]
     service: ServiceOptions
     warnings: tuple[str, ...] = ()
+    readers: Mapping[str, tuple[Reader, ...]] = field(default_factory=dict)
+    """By the connector's ID: the pipelines of the whole file that read it, whichever of them are selected."""
     origins: Mapping[YamlPath, Expansion] = field(default_factory=dict, repr=False)
     """Every value that substitution brought in, by its place in the YAML; for `print-config`."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from collector.component.base import BuildContext, Extension
 from collector.component.follower import VerdictFollower
+from collector.component.kind import Kind
 from collector.component.processor import Lookahead, Processor
 from collector.export_queue.queue import ExportQueue
 from collector.graph.admission import Admission
@@ -86,6 +87,7 @@ class Builder:
             resident_bytes=around.resident_bytes,
             signals=frozenset(line.signal for line in self._config.pipelines.values() if _names(line, spec.id)),
             board=self._parts.board,
+            readers=self._config.readers.get(spec.id) if spec.kind is Kind.CONNECTORS else None,
         )
         return spec.cls(spec.config, context)
 
@@ -126,7 +128,7 @@ class Builder:
 
     def _reader(self, pipeline: PipelineSpec, connector: str, account: Account) -> None:
         self._connector(connector)
-        self._parts.listeners[connector] = LogPipeline(
+        listener = LogPipeline(
             pipeline.id,
             lambda: self._processors(pipeline),
             lambda: Outlet(account, self._sinks(pipeline), from_log=True),
@@ -137,6 +139,7 @@ class Builder:
             flush_patience_s=FLUSH_PATIENCE_S,
             board=self._parts.board,
         )
+        self._parts.listeners.setdefault(connector, []).append(listener)
 
     def _in_memory(self, pipeline: PipelineSpec, processors: list[Processor], lookahead: int, account: Account) -> None:
         """Receivers feed a lookahead processor: what stands before it runs once, on the way into a log in memory."""

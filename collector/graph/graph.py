@@ -43,8 +43,8 @@ class Parts:
     extensions: dict[str, Extension] = field(default_factory=dict)
     queues: dict[str, ExportQueue] = field(default_factory=dict)
     connectors: dict[str, DurableConnector] = field(default_factory=dict)
-    listeners: dict[str, LogPipeline] = field(default_factory=dict)
-    """By the connector's ID: who reads its log."""
+    listeners: dict[str, list[LogPipeline]] = field(default_factory=dict)
+    """By the connector's ID: who reads it in this process."""
     memory: dict[str, PartitionRunner] = field(default_factory=dict)
     """By the pipeline's ID: lookahead without a durable log."""
     direct: dict[str, DirectPipeline] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Graph:
                 await part.start()
                 self._started.append(part)
             for id_, connector in parts.connectors.items():
-                await connector.start(parts.listeners.get(id_))
+                await connector.start(parts.listeners.get(id_, ()))
                 self._started.append(connector)
             # Two: a log whose journal is slow must not keep the memory limiter from looking.
             for tick in (self._tick_direct, self._tick_partitions):
@@ -104,9 +104,10 @@ class Graph:
 
     def runners(self) -> Iterator[tuple[str, PartitionRunner]]:
         """Every partition that is worked through now, with the ID of what feeds it."""
-        for id_, pipeline in self.parts.listeners.items():
-            for runner in pipeline.runners.values():
-                yield id_, runner
+        for id_, pipelines in self.parts.listeners.items():
+            for pipeline in pipelines:
+                for runner in pipeline.runners.values():
+                    yield id_, runner
         yield from self.parts.memory.items()
 
     def not_ready(self) -> list[str]:

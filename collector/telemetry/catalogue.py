@@ -24,6 +24,7 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
 
+_READER = ("connector", "partition", "pipeline")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 _TABLE = (
@@ -117,15 +118,11 @@ _TABLE = (
         ("processor", "reason"),
     ),
     # -- durable connectors
-    Metric("butterfly_log_end", "gauge", "Position after the newest record.", ("connector", "partition")),
-    Metric("butterfly_log_head", "gauge", "Position up to which records were observed.", ("connector", "partition")),
-    Metric("butterfly_log_tail", "gauge", "Position up to which records were processed.", ("connector", "partition")),
-    Metric(
-        "butterfly_log_committed", "gauge", "Position before which everything is settled.", ("connector", "partition")
-    ),
-    Metric(
-        "butterfly_log_lag_seconds", "gauge", "Age of the oldest record that isn't settled.", ("connector", "partition")
-    ),
+    Metric("butterfly_log_end", "gauge", "Position after the newest record.", _READER),
+    Metric("butterfly_log_head", "gauge", "Position up to which records were observed.", _READER),
+    Metric("butterfly_log_tail", "gauge", "Position up to which records were processed.", _READER),
+    Metric("butterfly_log_committed", "gauge", "Position before which everything is settled.", _READER),
+    Metric("butterfly_log_lag_seconds", "gauge", "Age of the oldest record that isn't settled.", _READER),
     Metric("butterfly_log_bytes", "gauge", "Bytes the connector keeps on disk.", ("connector",)),
     Metric("butterfly_log_commit_seconds", "histogram", "One group commit.", ("connector",), _SECONDS),
     Metric(
@@ -138,13 +135,13 @@ _TABLE = (
         "butterfly_log_lost_records_total",
         "counter",
         "Records found damaged or missing, reported as lost.",
-        ("connector", "reason"),
+        ("connector", "pipeline", "reason"),
     ),
     Metric(
         "butterfly_log_quarantined_records_total",
         "counter",
         "Records of a shared log that are no telemetry, put aside.",
-        ("connector", "reason"),
+        ("connector", "pipeline", "reason"),
     ),
     # -- export queue
     Metric("butterfly_queue_bytes", "gauge", "Bytes waiting or in flight.", ("exporter",)),

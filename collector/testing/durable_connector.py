@@ -3,10 +3,12 @@
     class TestMine(DurableConnectorContract):
         @pytest.fixture
         def log(self, tmp_path):
-            return lambda: MyConnector(MyConnector.Config(directory=tmp_path), BuildContext("mine", logger))
+            context = BuildContext("mine", logger, readers=READERS)
+            return lambda: MyConnector(MyConnector.Config(directory=tmp_path), context)
 
-`log` makes a new connector on the same log with each call: one life of the process each. The log begins empty and has
-one partition. Tests are coroutines: run them with pytest-asyncio in auto mode, or wrap them.
+`log` makes a new connector on the same logs with each call: one life of the process each. The logs begin empty and have
+one partition each; the configuration has `READERS`. Tests are coroutines: run them with pytest-asyncio in auto mode, or
+wrap them.
 """
 
 # ruff: noqa: S101 - a kit of tests is made of assertions
@@ -19,23 +21,31 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collector.api import Ack, Batch, Context, Outcome, Signal
+from collector.api import Ack, Batch, Context, Outcome, Reader, Signal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from collector.api import DurableConnector, Partition, Record
 
+READERS = (
+    Reader("traces/one", Signal.TRACES),
+    Reader("traces/two", Signal.TRACES),
+    Reader("metrics/one", Signal.METRICS),
+    Reader("logs/one", Signal.LOGS),
+)
+"""The pipelines that read the connector by its configuration."""
+
 _PATIENCE = 30
 """Seconds that anything may take."""
 
 
 class Listener:
-    """A listener that remembers what it was told, and commits everything when it is revoked."""
+    """A reader that remembers what it was told, and commits everything when it is revoked."""
 
-    signal = Signal.TRACES
-
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader = READERS[0]) -> None:
+        self.id = reader.id
+        self.signal = reader.signal
         self.partitions: asyncio.Queue[Partition] = asyncio.Queue()
         self.revoked_partitions: list[Partition] = []
         self.committed_at_revoke: int | None = None
@@ -52,7 +62,7 @@ class Listener:
 
 
 class Quiet(Listener):
-    """A listener that commits nothing when it is revoked."""
+    """A reader that commits nothing when it is revoked."""
 
     async def revoked(self, partition: Partition) -> None:
         """Remember it."""
@@ -60,17 +70,27 @@ class Quiet(Listener):
 
 
 @asynccontextmanager
+async def lives(
+    log: Callable[[], DurableConnector], *listeners: Listener
+) -> AsyncIterator[tuple[DurableConnector, list[Partition]]]:
+    """One life of a connector: started, a partition assigned to each listener; stopped at the end."""
+    connector = log()
+    await connector.start(listeners)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            partitions = [await listener.partitions.get() for listener in listeners]
+        yield connector, partitions
+    finally:
+        await connector.stop()
+
+
+@asynccontextmanager
 async def life(
     log: Callable[[], DurableConnector], listener: Listener | None = None
 ) -> AsyncIterator[tuple[DurableConnector, Partition]]:
-    """One life of a connector: started, its partition assigned; stopped at the end."""
-    listener = listener or Quiet()
-    connector = log()
-    await connector.start(listener)
-    try:
-        yield connector, await asyncio.wait_for(listener.partitions.get(), _PATIENCE)
-    finally:
-        await connector.stop()
+    """One life of a connector with one reader."""
+    async with lives(log, listener or Quiet()) as (connector, (partition,)):
+        yield connector, partition
 
 
 async def append(
@@ -273,7 +293,7 @@ class DurableConnectorContract:
         ((outcome, reason),) = await append(connector, payloads(0, 1))
         assert outcome == Outcome.RETRY
         assert reason
-        await connector.start(None)
+        await connector.start(())
         assert connector.ready() is None
         await connector.stop()
         assert connector.ready() is not None
@@ -281,7 +301,7 @@ class DurableConnectorContract:
 
     async def test_a_process_may_only_write(self, log: Callable[[], DurableConnector]) -> None:
         connector = log()
-        await connector.start(None)
+        await connector.start(())
         assert (await append(connector, payloads(0, 3))) == [(Outcome.DELIVERED, "")] * 3
         await connector.stop()
         async with life(log) as (_, partition):

@@ -9,7 +9,7 @@ from collector.api import BuildContext, Signal
 from collector.connectors.disk import DiskConnector, DiskOptions
 from collector.connectors.kafka import KafkaConnector, KafkaOptions
 from collector.connectors.kafka.topics import create
-from collector.testing.durable_connector import DurableConnectorContract
+from collector.testing.durable_connector import READERS, DurableConnectorContract
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ class TestDiskConnector(DurableConnectorContract):
     def log(self, tmp_path, options):
         directory = tmp_path / "disk"
         config = DiskOptions(directory=directory, **options)
-        return lambda: DiskConnector(config, BuildContext("disk", logging.getLogger("disk")))
+        return lambda: DiskConnector(config, BuildContext("disk", logging.getLogger("disk"), readers=READERS))
 
 
 @pytest.mark.parametrize("options", [{}, {"recent_bytes": 0}], ids=["default", "fetched-again"])
@@ -40,10 +40,11 @@ class TestKafkaConnector(DurableConnectorContract):
             group_id=f"contract-{mark}",
             partitions=1,
             traces={"topic": f"contract.{mark}.spans"},
+            metrics={"topic": f"contract.{mark}.metrics"},
+            logs={"topic": f"contract.{mark}.logs"},
             decisions_topic=f"contract.{mark}.decisions",
             quarantine_topic=f"contract.{mark}.quarantine",
             **options,
         )
-        signals = frozenset({Signal.TRACES})
-        await create(config, signals)
-        return lambda: KafkaConnector(config, BuildContext("kafka", logging.getLogger("kafka"), signals=signals))
+        await create(config, Signal, READERS)
+        return lambda: KafkaConnector(config, BuildContext("kafka", logging.getLogger("kafka"), readers=READERS))

@@ -69,7 +69,7 @@ class Topics:
     async def life(self, listener=None):
         """One life of a connector with `listener`."""
         connector = self()
-        await connector.start(listener)
+        await connector.start([listener])
         try:
             yield connector
         finally:

@@ -1,9 +1,9 @@
-"""Which files the log is made of, how they are named and made, and the SQLite connections to them.
+"""Which files the logs are made of, how they are named and made, and the SQLite connections to them.
 
-    lock                                        held by the process that has the log open
-    reserve                                     room given up when the disk is full, so that space can still be freed
-    state.<generation>-<magic>.v1.db            committed position, decision journal
-    <position>-<magic>.v1.log                   one segment: the records from that position to the next segment's
+    lock                                                    held by the process that has the logs open
+    <signal>/<position>-<magic>.v1.log                      one segment: records from there to the next segment's first
+    <signal>/<reader>/state.<generation>-<magic>.v1.db      a reader's committed position and decision journal
+    <signal>/<reader>/reserve                               room given up when the disk is full, to free more of it
 
 Each may have SQLite's `-wal` and `-shm` beside it. A file is never appended to in a second life of the process.
 """
@@ -16,6 +16,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +25,7 @@ from urllib.parse import quote
 from collector.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Synchronous = Literal["off", "normal", "full"]
@@ -33,6 +35,8 @@ VERSION = 1
 
 _SEGMENT = re.compile(r"((\d{20})-([0-9a-f]{16})\.v(\d+)\.log)(?:-wal|-shm)?")
 _STATE = re.compile(r"(state\.(\d{8})-([0-9a-f]{16})\.v(\d+)\.db)(?:-wal|-shm)?")
+_DRAFT, _GONE = "new", "gone"
+"""A reader that is being made, or removed. No pipeline has such a name."""
 _RESERVE = "reserve"
 _RESERVE_SIZE = 1 << 20
 ROOM_FOR_STATE = 8 << 20
@@ -75,7 +79,7 @@ def _size(path: Path) -> int:
 
 
 def open_directory(directory: Path) -> None:
-    """Make the log's directory, readable by its owner alone. Raises `OSError`."""
+    """Make a directory of the log, readable by its owner alone. Raises `OSError`."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=0o700)
@@ -94,6 +98,31 @@ def lock(directory: Path) -> int:
             ) from None
         raise
     return descriptor
+
+
+def readers(directory: Path) -> list[str]:
+    """The readers whose state is in a log's directory, by name."""
+    return sorted(path.name for path in directory.iterdir() if path.is_dir() and path.name not in {_DRAFT, _GONE})
+
+
+@contextlib.contextmanager
+def new_reader(directory: Path, name: str, synchronous: Synchronous) -> Iterator[Path]:
+    """Where to write the state of a new reader: it is there as a whole at the end, or not at all. Raises `OSError`."""
+    draft = directory / _DRAFT
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(mode=0o700)
+    yield draft
+    draft.rename(directory / name)
+    if synchronous != "off":
+        sync_directory(directory)
+
+
+def forget_reader(directory: Path, name: str) -> None:
+    """Remove the state of a reader, as a whole. Raises `OSError`."""
+    gone = directory / _GONE
+    shutil.rmtree(gone, ignore_errors=True)
+    (directory / name).rename(gone)
+    shutil.rmtree(gone)
 
 
 def free(directory: Path) -> int:

@@ -14,7 +14,7 @@ from collector.connectors.disk.salvage import Salvage
 from collector.connectors.disk.segments import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from collector.connectors.disk.files import Synchronous
@@ -23,61 +23,97 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Something that was there and isn't. `reason` is the metric's label, `sentence` is for the log."""
+    """Something that `reader` should have and hasn't. `reason` is the metric's label, `sentence` is for the log."""
 
+    reader: str
     reason: str
     count: int
     sentence: str
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveredReader:
+    """Where one reader is. `wanted` says that the configuration names it."""
+
+    name: str
+    wanted: bool
+    state: StateFile
+    committed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
     """The log as it stands when it is opened. `segments` hold positions without a gap up to `end`."""
 
-    state: StateFile
+    readers: list[RecoveredReader]
     segments: list[Segment]
-    committed: int
     end: int
     time_ns: int
     losses: list[Loss]
     notes: list[str]
 
 
-def recover(directory: Path, synchronous: Synchronous, room: int, wall_ns: Callable[[], int]) -> Recovered:
-    """Put the log together; `room` as for `StateFile.begin`.
+def recover(
+    directory: Path, wanted: Collection[str], synchronous: Synchronous, room: int, wall_ns: Callable[[], int]
+) -> Recovered:
+    """Put the log together for the readers `wanted`, by name, and those that have read it; `room` as for
+    `StateFile.begin`. A reader that is new begins at the oldest record that is kept.
 
     Raises `OSError`, `sqlite3.Error`, `StorageError`; then nothing was lost by trying.
     """
-    found = states.recover(directory)
-    losses: list[Loss] = []
-    notes: list[str] = []
-    segments, end, time_ns = _segments(directory, found.mark.end)
-    end = max(end, found.mark.committed, *(blob.head for blob in found.blobs), 0)
+    known = {name: states.recover(directory / name) for name in files.readers(directory)}
+    marks = [found.mark for found in known.values()]
+    segments, end, time_ns = _segments(directory, max((mark.end for mark in marks), default=0))
+    heads = (blob.head for found in known.values() for blob in found.blobs)
+    end = max([end, 0, *(mark.committed for mark in marks), *heads])
     if segments:
         segments[-1].end = end
-    time_ns = max(time_ns, found.mark.time_ns) or wall_ns()
-    committed = found.mark.committed
+    time_ns = max([time_ns, *(mark.time_ns for mark in marks)]) or wall_ns()
     first = segments[0].base if segments else end
-    if segments and not found.found:
-        losses.append(Loss("journal", 1, "the log's state file is missing, with its decision journal"))
+    losses: list[Loss] = []
+    notes: list[str] = []
+    readers: list[RecoveredReader] = []
+    for name in dict.fromkeys([*wanted, *known]):
+        found = known.get(name)
+        if found is None:
+            with files.new_reader(directory, name, synchronous) as draft:
+                states.StateFile.begin(draft, states.nothing(first, end, time_ns), synchronous, room).close()
+            found = states.recover(directory / name)
+        elif name in wanted:
+            lost, noted = _examine(name, found, first, any_records=bool(segments))
+            losses += lost
+            notes += noted
+        mark = replace(found.mark, committed=max(found.mark.committed, first), end=end, time_ns=time_ns)
+        files.release(directory / name)
+        state = states.StateFile.begin(directory / name, replace(found, mark=mark), synchronous, room)
+        state.commit(mark.committed, end, time_ns)
+        files.reserve(directory / name)
+        readers.append(RecoveredReader(name, name in wanted, state, mark.committed))
+    return Recovered(readers, segments, end, time_ns, losses, notes)
+
+
+def _examine(name: str, found: states.Recovered, first: int, *, any_records: bool) -> tuple[list[Loss], list[str]]:
+    """What a reader has lost, and what is worth knowing of it."""
+    losses: list[Loss] = []
+    notes: list[str] = []
+    committed = found.mark.committed
+    loss = None
+    if any_records and not found.found:
+        loss = 1, f"the state file of {name} is missing, with its decision journal"
     elif found.lost_blobs:
-        losses.append(Loss("journal", found.lost_blobs, "entries of the decision journal are damaged"))
-    elif found.damaged and not found.blobs and found.mark.committed == 0 and segments:
-        losses.append(Loss("journal", 1, "the log's state file is destroyed, with its decision journal"))
+        loss = found.lost_blobs, f"entries of the decision journal of {name} are damaged"
+    elif found.damaged and not found.blobs and committed == 0 and any_records:
+        loss = 1, f"the state file of {name} is destroyed, with its decision journal"
     elif found.damaged:
-        notes.append("the log's state file was damaged and is repaired; what was delivered last may be sent again")
-    if losses and not found.mark.committed:
-        notes.append(f"reading begins at position {max(committed, first)}: some records may be sent again")
-    if committed < first:
-        if found.found and found.mark.committed:
-            losses.append(Loss("missing", first - committed, f"records {committed} to {first - 1} are missing"))
-        committed = first
-    mark = replace(found.mark, committed=committed, end=end, time_ns=time_ns)
-    files.release(directory)
-    state = states.StateFile.begin(directory, replace(found, mark=mark), synchronous, room)
-    state.commit(committed, end, time_ns)
-    files.reserve(directory)
-    return Recovered(state, segments, committed, end, time_ns, losses, notes)
+        notes.append(f"the state file of {name} was damaged and is repaired; what was delivered last may be sent again")
+    if loss is not None:
+        losses.append(Loss(name, "journal", *loss))
+        if not committed:
+            notes.append(f"{name} begins at position {first}: some records may be sent again")
+    if committed < first and found.found and committed:
+        sentence = f"records {committed} to {first - 1} are missing, which {name} had not settled"
+        losses.append(Loss(name, "missing", first - committed, sentence))
+    return losses, notes
 
 
 def _segments(directory: Path, end: int) -> tuple[list[Segment], int, int]:

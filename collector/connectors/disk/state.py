@@ -1,4 +1,4 @@
-"""The state file: committed position and decision journal, rewritten whole at the start of each life. One thread's.
+"""A reader's state file: committed position and decision journal. One thread's.
 
 Marks are written to two rows in turn, with every transaction, so that one damaged row costs at most one commit.
 """
@@ -84,8 +84,13 @@ class Recovered:
     """The file to go on with, where it is whole and holds all of this."""
 
 
+def nothing(committed: int, end: int, time_ns: int) -> Recovered:
+    """The state of a reader that begins at `committed`."""
+    return Recovered(Mark(committed, end, time_ns), [], 0, damaged=False, found=False, reusable=None)
+
+
 def recover(directory: Path) -> Recovered:
-    """Read the state of earlier lives. Raises `OSError`, and `StorageError` for an unknown format."""
+    """Read the state of a reader's earlier lives. Raises `OSError`, and `StorageError` for an unknown format."""
     mark, blobs, damaged, marked, current = Mark(), dict[int, Blob](), False, False, True
     found = files.states(directory)
     for file in found:

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from collector.ack import Outcome
-from collector.component.connector import DurableConnector
+from collector.component.connector import DurableConnector, Reader
 from collector.connectors.kafka import inflating
 from collector.connectors.kafka.appends import Appends
 from collector.connectors.kafka.connection import connection
@@ -20,11 +20,12 @@ from collector.connectors.kafka.options import BATCH_OVERHEAD, KafkaOptions, mil
 from collector.connectors.kafka.producer import Producer
 from collector.connectors.kafka.quarantine import Quarantine
 from collector.connectors.kafka.reader import LogReader
+from collector.connectors.kafka.recent import PayloadBudget
 from collector.connectors.kafka.topic_watch import TopicWatch
 from collector.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from aiokafka.structs import RecordMetadata
 
@@ -75,17 +76,17 @@ class KafkaConnector(DurableConnector):
         lost = context.meter.counter("butterfly_log_lost_records_total")
         quarantined = context.meter.counter("butterfly_log_quarantined_records_total")
         self._refused = lambda reason: refused.labels(reason=reason, **labels).inc()
-        self._lost = lambda count, reason: lost.labels(reason=reason, **labels).inc(count)
-        self._quarantined = lambda reason: quarantined.labels(reason=reason, **labels).inc()
-        self._ends = context.meter.gauge("butterfly_log_end")
+        self._lost = lambda pipeline, count, reason: lost.labels(pipeline=pipeline, reason=reason, **labels).inc(count)
+        self._quarantined = lambda pipeline, reason: quarantined.labels(
+            pipeline=pipeline, reason=reason, **labels
+        ).inc()
         self._took = context.meter.histogram("butterfly_log_commit_seconds").labels(**labels).observe
         self._producer: Producer | None = None
         self._appends: Appends | None = None
-        self._reader: LogReader | None = None
-        self._group: Group | None = None
+        self._groups: list[Group] = []
         self._watch: TopicWatch | None = None
 
-    async def start(self, listener: PartitionListener | None) -> None:
+    async def start(self, listeners: Sequence[PartitionListener]) -> None:
         """See `DurableConnector`. A broker that is away is no error; topics that differ from the configuration are.
 
         Raises `ConfigError` for unusable TLS files, `StorageError` for the topics.
@@ -94,7 +95,10 @@ class KafkaConnector(DurableConnector):
         config, log = self.config, self.context.log
         inflating.bound(config.producer.max_message_bytes + BATCH_OVERHEAD)
         common = await asyncio.to_thread(connection, config)
-        self._watch = TopicWatch(config, self.context.signals, log)
+        readers = [Reader(each.id, each.signal) for each in listeners]
+        if self.context.readers is not None:
+            readers = list(self.context.readers)
+        self._watch = TopicWatch(config, self.context.signals, readers, log)
         self._producer = Producer(
             self._producer_arguments(common),
             deadline_s=config.timeout / 1e9,
@@ -111,27 +115,11 @@ class KafkaConnector(DurableConnector):
             took=self._took,
             log=log,
         )
-        # What it reads is there: a broker that waited for more would only make a restart slower.
-        self._reader = LogReader({**self._consumer_arguments(common), "fetch_min_bytes": 1})
         self._producer.start()
-        if listener is not None:
-            self._group = Group(
-                config,
-                listener,
-                self._member_arguments(common),
-                producer=self._producer,
-                reader=self._reader,
-                quarantine=Quarantine(
-                    config.quarantine_topic,
-                    self._producer,
-                    self._quarantined,
-                    log,
-                    largest=config.producer.max_message_bytes,
-                ),
-                lost_records=self._lost,
-                ends=self._show_end,
-                log=log,
-            )
+        budget = PayloadBudget(config.recent_bytes)
+        for listener in listeners:
+            (reader,) = (each for each in readers if each.id == listener.id)
+            self._groups.append(self._group(listener, reader, common, self._producer, budget))
         try:
             async with asyncio.timeout(START_PATIENCE_S):
                 await self._producer.connected.wait()
@@ -141,21 +129,47 @@ class KafkaConnector(DurableConnector):
             problem = self._watch.problem
             await self.stop()
             raise StorageError(problem)
-        if self._group is not None:
-            self._group.start()
+        for group in self._groups:
+            group.start()
+
+    def _group(
+        self,
+        listener: PartitionListener,
+        reader: Reader,
+        common: dict[str, Any],
+        producer: Producer,
+        budget: PayloadBudget,
+    ) -> Group:
+        config, log = self.config, self.context.log
+        quarantine = Quarantine(
+            config.quarantine_topic,
+            producer,
+            partial(self._quarantined, reader.id),
+            log,
+            largest=config.producer.max_message_bytes,
+        )
+        return Group(
+            config,
+            listener,
+            {**self._member_arguments(common), "group_id": config.group(reader)},
+            decisions_topic=config.decisions(reader) if reader.journal else None,
+            producer=producer,
+            # What it reads is there: a broker that waited for more would only make a restart slower.
+            reader=LogReader({**self._consumer_arguments(common), "fetch_min_bytes": 1}),
+            budget=budget,
+            quarantine=quarantine,
+            lost_records=partial(self._lost, reader.id),
+            log=log,
+        )
 
     async def stop(self) -> None:
         """See `DurableConnector`."""
-        group, self._group = self._group, None
+        groups, self._groups = self._groups, []
         appends, self._appends = self._appends, None
-        await asyncio.gather(
-            *([group.stop()] if group is not None else []), *([appends.close()] if appends is not None else [])
-        )
-        reader, self._reader = self._reader, None
+        await asyncio.gather(*(group.stop() for group in groups), *([appends.close()] if appends is not None else []))
         producer, self._producer = self._producer, None
-        await asyncio.gather(
-            *([reader.stop()] if reader is not None else []), *([producer.stop()] if producer is not None else [])
-        )
+        if producer is not None:
+            await producer.stop()
 
     def append(self, batch: Batch) -> None:
         """See `DurableConnector`."""
@@ -172,27 +186,21 @@ class KafkaConnector(DurableConnector):
         if reason is not None:
             why = self._producer.why if self._producer is not None else ""
             return why or _READY.get(reason, reason)
-        return self._group.obstacle() if self._group is not None else None
+        obstacles = (group.obstacle() for group in self._groups)
+        return next((obstacle for obstacle in obstacles if obstacle is not None), None)
 
     def _obstacle(self) -> str | None:
         if self._producer is None or self._watch is None:
             return "log_closed"
         return "kafka_topics" if self._watch.problem is not None else self._producer.obstacle()
 
-    def _show_end(self, partition: str, read: Callable[[], float] | None) -> None:
-        if read is None:
-            self._ends.remove(self.context.id, partition)
-        else:
-            self._ends.labels(connector=self.context.id, partition=partition).set_function(read)
-
     def _written(self, topic: str, metadata: Sequence[RecordMetadata]) -> None:
         """What this process appended to a partition that it also reads is there before any fetch says so."""
-        if self._group is None:
-            return
         for each in metadata:
-            partition = self._group.partitions.get(TopicPartition(topic, each.partition))
-            if partition is not None and each.offset >= 0:
-                partition.grown(each.offset + 1)
+            for group in self._groups:
+                partition = group.partitions.get(TopicPartition(topic, each.partition))
+                if partition is not None and each.offset >= 0:
+                    partition.grown(each.offset + 1)
 
     # -- what aiokafka is told
 
@@ -226,7 +234,6 @@ class KafkaConnector(DurableConnector):
             **self._consumer_arguments(common),
             # The answer to a join comes when every member has let go: longer than any other may take.
             "request_timeout_ms": milliseconds(config.rebalance_timeout) + JOIN_MARGIN_MS,
-            "group_id": config.group_id,
             "group_instance_id": config.group_instance_id or None,
             "auto_offset_reset": "none",
             "session_timeout_ms": milliseconds(config.session_timeout),

@@ -22,7 +22,6 @@ from collector.connectors.kafka.connection import reads_on, stop_consumer
 from collector.connectors.kafka.damage import POLL_MS, POLL_RECORDS, end_of_batch, is_damage, read_up_to_damage
 from collector.connectors.kafka.journal import DecisionJournal
 from collector.connectors.kafka.partition import KafkaPartition
-from collector.connectors.kafka.recent import PayloadBudget
 from collector.connectors.kafka.stream_time import StreamTime
 from collector.connectors.kafka.topic_log import TopicLog
 from collector.errors import ButterflyError, OwnershipLostError, StorageError
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collector.connectors.kafka.producer import Producer
     from collector.connectors.kafka.quarantine import Quarantine
     from collector.connectors.kafka.reader import LogReader
+    from collector.connectors.kafka.recent import PayloadBudget
 
 RETRY_S = 1.0
 COMMIT_WITHIN_S = 5.0
@@ -66,26 +66,27 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         listener: PartitionListener,
         arguments: Mapping[str, Any],
         *,
+        decisions_topic: str | None,
         producer: Producer,
         reader: LogReader,
+        budget: PayloadBudget,
         quarantine: Quarantine,
         lost_records: Callable[[int, str], None],
-        ends: Callable[[str, Callable[[], float] | None], None],
         log: Logger,
     ) -> None:
-        """`ends(partition, read)` shows where the log of a partition ends for as long as it is read: until None."""
+        """Without a `decisions_topic` the listener has no verdicts to keep. `reader` is stopped with the group."""
         self._config = config
         self._signal = listener.signal
         self._listener = listener
         self._arguments = arguments
+        self._decisions_topic = decisions_topic
         self._producer = producer
         self._reader = reader
         self._quarantine = quarantine
         self._count_lost = lost_records
-        self._ends = ends
         self._log = log
         self._topic = config.topic(listener.signal)
-        self._budget = PayloadBudget(config.recent_bytes)
+        self._budget = budget
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
         self._taking: dict[TopicPartition, asyncio.Task[None]] = {}
@@ -110,6 +111,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_WITHIN_S):
                 await self._leave()
+        await self._reader.stop()
 
     def obstacle(self) -> str | None:
         """Why nothing is read, for a person; None while the group works (a member may have no partition)."""
@@ -297,9 +299,11 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         consumer = self._consumer
         if consumer is None or tp not in consumer.assignment():
             return  # another's by now: an epoch of ours in its journal would take it away from there
-        decisions = TopicPartition(self._config.decisions_topic, tp.partition)
-        journal = DecisionJournal(TopicLog(decisions, self._producer, self._reader))
-        await journal.open()
+        journal = None
+        if self._decisions_topic is not None:
+            decisions = TopicPartition(self._decisions_topic, tp.partition)
+            journal = DecisionJournal(TopicLog(decisions, self._producer, self._reader))
+            await journal.open()
         start, end, newest_ns = await self._where(consumer, tp)  # after the epoch: see the journal
         partition = KafkaPartition(
             tp,
@@ -324,9 +328,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
                 del self.partitions[tp]
                 partition.close()
             raise
-        if self.partitions.get(tp) is partition:
-            self._ends(partition.name, lambda: partition.end)
-        else:
+        if self.partitions.get(tp) is not partition:
             await self._listener.revoked(partition)  # it was given up before the graph had it
 
     async def _where(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int, int]:
@@ -377,7 +379,6 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             self._take(tp, RETRY_S)
 
     async def _give(self, partition: KafkaPartition) -> None:
-        self._ends(partition.name, None)
         try:
             await self._listener.revoked(partition)
         except Exception:  # noqa: BLE001 - logged; the partition is gone either way

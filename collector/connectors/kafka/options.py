@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, field_validator
 
 from collector.batch import Signal
 from collector.options import Duration, Options, Secret, Size, option, seconds
 from collector.tls import ClientTlsOptions  # noqa: TC001 - pydantic needs the type at run time
+
+if TYPE_CHECKING:
+    from collector.component.connector import Reader
 
 BATCH_OVERHEAD = 16 << 10
 """Bytes that a record batch may add to the payload of its one record: its own header and the record's headers, a
@@ -115,7 +118,9 @@ class KafkaOptions(Options):
 
     brokers: tuple[Broker, ...] = option(("127.0.0.1:9092",), about="Addresses to begin with.", min_length=1)
     client_id: str = option("butterfly", about="How the brokers' logs and quotas call us.", pattern=r"^[!-~]{1,249}$")
-    group_id: str = option("butterfly", about="Members of one group share the partitions.", pattern=r"^[!-~]{1,249}$")
+    group_id: str = option(
+        "butterfly", about="Consumer groups are called this and the reading pipeline.", pattern=r"^[!-~]{1,249}$"
+    )
     group_instance_id: str = option(
         "",
         about="A name that is this member's alone and outlives a restart, which then moves no partitions.",
@@ -138,7 +143,9 @@ class KafkaOptions(Options):
     traces: TracesOptions = option(TracesOptions(), about="Topic and encoding of traces.")
     metrics: MetricsOptions = option(MetricsOptions(), about="Topic and encoding of metrics.")
     logs: LogsOptions = option(LogsOptions(), about="Topic and encoding of logs.")
-    decisions_topic: Topic = option("butterfly_decisions", about="Topic of the sampling verdicts.")
+    decisions_topic: Topic = option(
+        "butterfly_decisions", about="Topics of the sampling verdicts are called this and the reading pipeline."
+    )
     quarantine_topic: Topic = option("butterfly_quarantine", about="Topic of the records that can't be read.")
     partitions: int = option(8, about="Partitions of each data topic and of the verdicts, exactly.", ge=1, le=4096)
     timeout: Duration = option(
@@ -183,6 +190,16 @@ class KafkaOptions(Options):
         }
         return topics[signal]
 
+    def group(self, reader: Reader) -> str:
+        """The consumer group of `reader`: each has one of its own, and every process of the file knows it."""
+        return f"{self.group_id}-{reader.name}"
+
+    def decisions(self, reader: Reader) -> str:
+        """The decisions topic of `reader`: a journal must be alone in its partitions."""
+        return f"{self.decisions_topic}-{reader.name}"
+
+
+_LONGEST_DECISIONS_TOPIC = 249 - 101
 
 _Findings = list[tuple[tuple[str | int, ...], str]]
 
@@ -236,6 +253,9 @@ def _about_topics(config: KafkaOptions) -> _Findings:
         owner = owners.setdefault(topic.replace(".", "_"), ".".join(path))
         if owner != ".".join(path):
             found.append((path, f"is the topic of {owner} already (dots count as underscores)"))
+    if len(config.decisions_topic) > _LONGEST_DECISIONS_TOPIC:
+        sentence = f"longer than {_LONGEST_DECISIONS_TOPIC}: a reading pipeline's name comes behind it"
+        found.append((("decisions_topic",), sentence))
     if config.topics.min_insync_replicas > config.topics.replication_factor:
         found.append((("topics", "min_insync_replicas"), "more than replication_factor: nothing could be written"))
     return found

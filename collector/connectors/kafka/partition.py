@@ -63,7 +63,7 @@ class KafkaPartition(Partition):
         start: int,
         end: int,
         *,
-        journal: DecisionJournal,
+        journal: DecisionJournal | None,
         reader: LogReader,
         budget: PayloadBudget,
         time: StreamTime,
@@ -274,8 +274,10 @@ class KafkaPartition(Partition):
             self._recent.trim(self._committed)
 
     async def journal(self, blob: bytes, count: int, head: int, keep: int) -> None:
-        """See `Partition`."""
+        """See `Partition`. Raises `StorageError` also where the reader was said to have no verdicts."""
         self._check_open()
+        if self._journal is None:
+            raise StorageError("this pipeline has no decisions topic")
         try:
             await self._journal.append(blob, count, head, keep, self._committed)
         except OwnershipLostError:
@@ -284,7 +286,7 @@ class KafkaPartition(Partition):
 
     async def load_journal(self) -> Sequence[bytes]:
         """See `Partition`."""
-        return await self._journal.load(self._end)
+        return await self._journal.load(self._end) if self._journal is not None else ()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -13,6 +13,7 @@ from collector.options import seconds
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from collector.component.connector import Reader
     from collector.connectors.kafka.options import KafkaOptions
 
 INIT = "run `butterfly kafka init -c FILE`"
@@ -83,7 +84,7 @@ class TopicPlan:
         found = []
         if self.pinned and partitions != self.partitions:
             what = f"has {_plural(partitions, 'partition')}, expected {self.partitions}"
-            remedy = "make it anew, or set partitions to what all data topics and the decisions topic have"
+            remedy = "make it anew, or set partitions to what all data and decisions topics have"
             found.append(Difference(self.name, what, remedy, Gravity.FATAL))
         if replicas < self.replication_factor:
             what = f"has {_plural(replicas, 'replica')} of each partition, expected {self.replication_factor}"
@@ -117,10 +118,13 @@ class TopicPlan:
         return f"run `kafka-configs.sh {where} --alter --add-config {key}={value}`"
 
 
-def plan(config: KafkaOptions, signals: Collection[Signal]) -> list[TopicPlan]:
-    """The topics of a connector that carries `signals`: the data topics, the decisions topic, the quarantine topic."""
+def plan(config: KafkaOptions, signals: Collection[Signal], readers: Collection[Reader] = ()) -> list[TopicPlan]:
+    """The topics of a connector that carries `signals`: the data topics, the decisions topics of those of its `readers`
+    that have verdicts, the quarantine topic.
+    """
     data = [_data(config, config.topic(signal)) for signal in Signal if signal in signals]
-    return [*data, _decisions(config), _quarantine(config)]
+    deciding = [each for each in readers if each.journal and each.signal in signals]
+    return [*data, *(_decisions(config, config.decisions(each)) for each in deciding), _quarantine(config)]
 
 
 def _largest(config: KafkaOptions) -> int:
@@ -178,7 +182,7 @@ def _data(config: KafkaOptions, name: str) -> TopicPlan:
     return TopicPlan(name, config.partitions, config.topics.replication_factor, settings, rules)
 
 
-def _decisions(config: KafkaOptions) -> TopicPlan:
+def _decisions(config: KafkaOptions, name: str) -> TopicPlan:
     largest = _largest(config)
     settings = _common(config, largest) | {
         "cleanup.policy": "compact",
@@ -196,7 +200,7 @@ def _decisions(config: KafkaOptions) -> TopicPlan:
         "min.compaction.lag.ms": str(milliseconds(seconds(3600))),
     }
     rules = _common_rules(settings)
-    return TopicPlan(config.decisions_topic, config.partitions, config.topics.replication_factor, settings, rules)
+    return TopicPlan(name, config.partitions, config.topics.replication_factor, settings, rules)
 
 
 def _quarantine(config: KafkaOptions) -> TopicPlan:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
     from collector.batch import Signal
+    from collector.component.connector import Reader
     from collector.connectors.kafka.options import KafkaOptions
 
 CHECK_S = 60.0
@@ -30,11 +31,14 @@ CHECK_AGAIN_S = 5.0
 class TopicWatch:
     """`problem` says what must be mended before anything is written; None when nothing is known to be wrong."""
 
-    def __init__(self, config: KafkaOptions, signals: Collection[Signal], log: Logger) -> None:
+    def __init__(
+        self, config: KafkaOptions, signals: Collection[Signal], readers: Collection[Reader], log: Logger
+    ) -> None:
         self._config = config
         self._signals = signals
+        self._readers = readers
         self._log = log
-        self._pinned = [each for each in plan(config, signals) if each.pinned]
+        self._pinned = [each for each in plan(config, signals, readers) if each.pinned]
         self._told: set[str] = set()
         self._next = 0.0
         self._checked = False
@@ -49,7 +53,7 @@ class TopicWatch:
 
     async def _check(self) -> None:
         try:
-            differences = await check(self._config, self._signals)
+            differences = await check(self._config, self._signals, self._readers)
         except StorageError:
             if not self._checked:
                 raise

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
     from collector.batch import Signal
+    from collector.component.connector import Reader
     from collector.connectors.kafka.options import KafkaOptions
 
 _CLOSE_WITHIN_S = 1.0
@@ -87,9 +88,13 @@ async def administration(config: KafkaOptions) -> AsyncIterator[AIOKafkaAdminCli
 
 
 async def check(
-    config: KafkaOptions, signals: Collection[Signal], *, admin: AIOKafkaAdminClient | None = None
+    config: KafkaOptions,
+    signals: Collection[Signal],
+    readers: Collection[Reader] = (),
+    *,
+    admin: AIOKafkaAdminClient | None = None,
 ) -> list[Difference]:
-    """How the topics of `signals`, the decisions topic and the quarantine topic differ from the configuration.
+    """How the topics of `plan` differ from the configuration.
 
     Asks for nothing that would make a broker create a topic. Settings that the brokers don't show to us are left out,
     with a `Difference` of the gravity `UNCHECKED`. `admin` is a started client; without one, one is made for the
@@ -97,14 +102,15 @@ async def check(
     """
     if admin is None:
         async with administration(config) as own:
-            return await check(config, signals, admin=own)
-    states = await _look(admin, config, plan(config, signals))
+            return await check(config, signals, readers, admin=own)
+    states = await _look(admin, config, plan(config, signals, readers))
     return [difference for state in states for difference in _differences(state)]
 
 
 async def create(
     config: KafkaOptions,
     signals: Collection[Signal],
+    readers: Collection[Reader] = (),
     *,
     admin: AIOKafkaAdminClient | None = None,
     dry_run: bool = False,
@@ -115,8 +121,8 @@ async def create(
     """
     if admin is None:
         async with administration(config) as own:
-            return await create(config, signals, admin=own, dry_run=dry_run)
-    states = await _look(admin, config, plan(config, signals))
+            return await create(config, signals, readers, admin=own, dry_run=dry_run)
+    states = await _look(admin, config, plan(config, signals, readers))
     missing = [state.plan for state in states if state.state == "absent"]
     if not missing:
         return states

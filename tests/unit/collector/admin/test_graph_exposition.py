@@ -8,7 +8,8 @@ from collector.telemetry.catalogue import CATALOGUE
 
 def runner(head, tail, committed, lag):
     return SimpleNamespace(
-        partition=SimpleNamespace(name="0"),
+        account=SimpleNamespace(pipeline="traces/a"),
+        partition=SimpleNamespace(name="0", end=11),
         head=None if head is None else SimpleNamespace(position=head),
         tail=SimpleNamespace(position=tail, watermark=SimpleNamespace(position=committed)),
         lag_seconds=lambda: lag,
@@ -25,8 +26,9 @@ def test_positions_of_every_partition():
         name: {tuple(sample.labels.values()): sample.value for sample in family.samples}
         for name, family in families.items()
     }
-    one, two = ("disk", "0"), ("disk/b", "0")
+    one, two = ("disk", "0", "traces/a"), ("disk/b", "0", "traces/a")
     assert values == {
+        "butterfly_log_end": {one: 11, two: 11},
         "butterfly_log_head": {one: 9, two: 4},  # without a lookahead processor the tail is all there is
         "butterfly_log_tail": {one: 5, two: 4},
         "butterfly_log_committed": {one: 3, two: 4},

@@ -12,7 +12,7 @@ from collector.connectors.kafka.topics import TopicState
 from collector.errors import ConfigError, StorageError
 
 PARTS = '''
-from collector.api import DurableConnector, Exporter, Options, Receiver
+from collector.api import DurableConnector, Exporter, Lookahead, Options, Receiver
 from collector.connectors.kafka.options import KafkaOptions
 
 class In(Receiver):
@@ -21,12 +21,16 @@ class In(Receiver):
 class Out(Exporter):
     """Sends."""
 
+class Ahead(Lookahead):
+    """Decides."""
+
 class Kafka(DurableConnector):
     """Keeps."""
     Config = KafkaOptions
 '''
 GATEWAY = {
     "receivers": {"./parts.py:In": None},
+    "processors": {"./parts.py:Ahead": None},
     "exporters": {"./parts.py:Out": None},
     "connectors": {
         "./parts.py:Kafka/a": {
@@ -38,7 +42,11 @@ GATEWAY = {
     "service": {
         "pipelines": {
             "traces/in": {"receivers": ["./parts.py:In"], "exporters": ["./parts.py:Kafka/a"]},
-            "traces/out": {"receivers": ["./parts.py:Kafka/a"], "exporters": ["./parts.py:Out"]},
+            "traces/out": {
+                "receivers": ["./parts.py:Kafka/a"],
+                "processors": ["./parts.py:Ahead"],
+                "exporters": ["./parts.py:Out"],
+            },
             "logs/in": {"receivers": ["./parts.py:In"], "exporters": ["./parts.py:Kafka/b"]},
             "logs/out": {"receivers": ["./parts.py:Kafka/b"], "exporters": ["./parts.py:Out"]},
         }
@@ -65,12 +73,13 @@ def made(monkeypatch):
             self.states = {}
             self.error = None
 
-        async def create(self, options, signals, *, dry_run):
+        async def create(self, options, signals, readers, *, dry_run):
             self.asked.append((options.brokers[0], sorted(signal.value for signal in signals), dry_run))
             if self.error is not None:
                 raise self.error
             state = "absent" if dry_run else "created"
-            return [TopicState(each, **self.states.get(each.name, {"state": state})) for each in plan(options, signals)]
+            plans = plan(options, signals, readers)
+            return [TopicState(each, **self.states.get(each.name, {"state": state})) for each in plans]
 
     made = Made()
     monkeypatch.setattr(kafka_command, "create", made.create)
@@ -90,10 +99,9 @@ def test_every_connector_gets_the_topics_of_its_pipelines(file, made):
     ]
     assert found.stdout.splitlines() == [
         f"{A}: otlp_spans: created (partitions: 8, replication factor: 1)",
-        f"{A}: butterfly_decisions: created (partitions: 8, replication factor: 1)",
+        f"{A}: butterfly_decisions-traces-out: created (partitions: 8, replication factor: 1)",
         f"{A}: butterfly_quarantine: created (partitions: 1, replication factor: 1)",
         f"{B}: otlp_logs: created (partitions: 2, replication factor: 1)",
-        f"{B}: butterfly_decisions: created (partitions: 2, replication factor: 1)",
         f"{B}: butterfly_quarantine: created (partitions: 1, replication factor: 1)",
     ]
 
@@ -122,13 +130,13 @@ def test_topics_that_exist_are_told_with_their_differences(file, made):
     notable = Difference("otlp_spans", "has retention.ms=1, expected 2", "run this", Gravity.NOTABLE)
     made.states = {
         "otlp_spans": {"state": "exists", "differences": (fatal, notable)},
-        "butterfly_decisions": {"state": "exists"},
+        "butterfly_decisions-traces-out": {"state": "exists"},
     }
     found = init("-c", file, "--connector", A)
     assert found.exit_code == 1
     assert found.stdout.splitlines()[:2] == [
         f"{A}: otlp_spans: exists, but {fatal.what}: make it anew; {notable.what}: run this",
-        f"{A}: butterfly_decisions: exists, as configured",
+        f"{A}: butterfly_decisions-traces-out: exists, as configured",
     ]
 
 

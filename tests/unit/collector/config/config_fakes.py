@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from collector.api import (
     Batch,
+    Component,
     DurableConnector,
     Duration,
     Exporter,
@@ -150,6 +151,16 @@ class DiskConnector(DurableConnector):
         max_size: Size = option(1 << 30, about="Room.", gt=0)
 
 
+class SharedConnector(DurableConnector):
+    """A log of every signal."""
+
+
+class Counting(Component):
+    """Makes metrics of traces."""
+
+    signals = frozenset({Signal.TRACES})
+
+
 class Health(Extension):
     """Answers."""
 
@@ -158,7 +169,7 @@ CLASSES = {
     Kind.RECEIVERS: {"otlp": OtlpReceiver},
     Kind.PROCESSORS: {"sampler": Sampler, "pure": PureProcessor, "holding": HoldingProcessor},
     Kind.EXPORTERS: {"otlp": OtlpExporter, "logs": LogsExporter, "faulty": FaultyExporter, "broken": BrokenExporter},
-    Kind.CONNECTORS: {"disk": DiskConnector},
+    Kind.CONNECTORS: {"disk": DiskConnector, "shared": SharedConnector, "counting": Counting},
     Kind.EXTENSIONS: {"health": Health},
 }
 

@@ -1,11 +1,11 @@
-"""Logs of the disk connector for tests: in a directory, with the metrics at hand."""
+"""Logs of the disk connector for tests: traces with one reader, in a directory, with the metrics at hand."""
 
 import logging
 import shutil
 
-from collector.api import BuildContext, Meter
+from collector.api import BuildContext, Meter, Signal
 from collector.connectors.disk import DiskConnector, DiskOptions
-from collector.testing.durable_connector import append
+from collector.testing.durable_connector import READERS, append
 
 
 class Counted:
@@ -15,33 +15,44 @@ class Counted:
         self.directory = directory
         self.options = {"compression": "none"} | options
         self.clocks = {}
+        self.readers = READERS[:1]
         self.meter = Meter()
 
     def __call__(self):
         self.meter = Meter()
-        context = BuildContext("disk", logging.getLogger("disk"), self.meter)
+        context = BuildContext(
+            "disk", logging.getLogger("disk"), self.meter, signals=frozenset({Signal.TRACES}), readers=self.readers
+        )
         return DiskConnector(DiskOptions(directory=self.directory, **self.options), context, **self.clocks)
 
     def counted(self, name, **labels):
-        return self.meter.registry.get_sample_value(name, {"connector": "disk", **labels}) or 0
-
-    def lost(self):
+        """The samples with these labels, summed over the others."""
         return sum(
             sample.value
             for family in self.meter.registry.collect()
             for sample in family.samples
-            if sample.name == "butterfly_log_lost_records_total"
+            if sample.name == name and ({"connector": "disk"} | labels).items() <= sample.labels.items()
         )
 
+    def lost(self, **labels):
+        return self.counted("butterfly_log_lost_records_total", **labels)
+
     def files(self, *suffixes):
-        return sorted(path for path in self.directory.iterdir() if path.name.endswith(suffixes or ""))
+        found = (path for path in self.directory.rglob("*") if not path.is_dir())
+        return sorted(path for path in found if path.name.endswith(suffixes or ""))
+
+
+def the_partition(connector):
+    """That of the one reader, whether somebody reads or not."""
+    (partition,) = connector._logs[Signal.TRACES].partitions.values()
+    return partition
 
 
 async def crash_image(log, target, *, fill):
     """A copy of the log's directory as a kill -9 would leave it after `fill(connector, partition)`."""
     connector = log()
-    await connector.start(None)
-    await fill(connector, connector._log)
+    await connector.start(())
+    await fill(connector, the_partition(connector))
     shutil.copytree(log.directory, target, ignore=lambda *_: [])
     await connector.stop()
 

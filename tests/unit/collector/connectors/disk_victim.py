@@ -10,7 +10,7 @@ import random
 import sys
 from pathlib import Path
 
-from disk_logs import Counted
+from disk_logs import Counted, the_partition
 
 from collector.api import Ack, Batch, Outcome
 
@@ -22,8 +22,8 @@ def payload(number):
 
 async def main(directory, first, blob, options):
     connector = Counted(directory, **options)()
-    await connector.start(None)
-    partition = connector._log
+    await connector.start(())
+    partition = the_partition(connector)
     say = sys.stdout.buffer
 
     def appended(number):

@@ -29,7 +29,7 @@ async def test_a_log_has_one_owner(tmp_path):
     log = Counted(tmp_path / "log")
     async with life(log):
         with pytest.raises(StorageError, match="in use by another process"):
-            await log().start(None)
+            await log().start(())
     async with life(log) as (connector, _):
         assert (await append(connector, payloads(0, 1)))[0][0] == Outcome.DELIVERED
 
@@ -97,7 +97,7 @@ async def test_salvage_finds_what_sqlite_finds(tmp_path):
 
     await crash_image(Counted(tmp_path / "closed", compression="none"), tmp_path / "killed", fill=fill)
     for image in ("closed", "killed"):
-        (file,) = files.segments(tmp_path / image)
+        (file,) = files.segments(tmp_path / image / "traces")
         with contextlib.closing(Salvage(file)) as salvage:
             keys = salvage.keys()
             salvaged = [(number, bytes(salvage.row((kind, number)).body)) for kind, number in keys]
@@ -136,8 +136,8 @@ def test_a_row_is_itself_or_damaged(size):
 async def test_half_a_log_is_warned_of_and_the_other_half_refused(tmp_path, caplog):
     log = Counted(tmp_path / "log")
     writer = log()
-    await writer.start(None)
+    await writer.start(())
     assert "no pipeline of this process reads the log" in caplog.text
     with pytest.raises(StorageError, match="joins pipelines of one process"):
-        await log().start(Quiet())
+        await log().start([Quiet()])
     await writer.stop()

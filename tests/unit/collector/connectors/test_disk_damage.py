@@ -68,9 +68,10 @@ def _flip(path, offset, how):
 @pytest.mark.parametrize("image", ["closed", "killed"])
 async def test_a_flipped_byte_costs_one_record_at_most(images, tmp_path, image):
     random_source = random.Random(image)
-    names = sorted(path.name for path in (images / image).iterdir() if not path.name.endswith("-shm"))
-    names = [name for name in names if (images / image / name).stat().st_size and name not in {"lock", "reserve"}]
-    assert any(name.startswith("state.") for name in names)
+    files = sorted(path for path in (images / image).rglob("*") if not path.is_dir())
+    files = [path for path in files if path.stat().st_size and path.name not in {"lock", "reserve"}]
+    names = [str(path.relative_to(images / image)) for path in files if not path.name.endswith("-shm")]
+    assert any("/state." in name for name in names)
     records_lost = 0
     for turn in range(120):
         name = names[turn % len(names)]
@@ -80,7 +81,7 @@ async def test_a_flipped_byte_costs_one_record_at_most(images, tmp_path, image):
         # The beginning is where SQLite keeps its own affairs.
         offset = random_source.choice([random_source.randrange(size), random_source.randrange(min(size, 8300))])
         _flip(work / name, offset, 1 << random_source.randrange(8))
-        state = name.startswith("state.")
+        state = "/state." in name
         missing, lost_blobs = await _check(work, journal_may_suffer=state, commit_may_suffer=False)
         assert missing <= (0 if state else 1), (name, offset)
         assert lost_blobs <= 1, (name, offset)
@@ -95,7 +96,7 @@ async def test_torn_blocks_cost_only_what_was_in_them(images, tmp_path, image):
     for turn in range(12):
         work = tmp_path / str(turn)
         shutil.copytree(images / image, work)
-        path = max(work.glob("*.log*"), key=lambda path: (path.stat().st_size, path.name))
+        path = max(work.rglob("*.log*"), key=lambda path: (path.stat().st_size, path.name))
         data = bytearray(path.read_bytes())
         offset = random_source.randrange(len(data) - 512) & ~511
         data[offset : offset + 512] = bytes(512)
@@ -106,7 +107,7 @@ async def test_torn_blocks_cost_only_what_was_in_them(images, tmp_path, image):
 
 async def test_a_destroyed_segment_is_lost_and_only_that(images, tmp_path):
     shutil.copytree(images / "closed", tmp_path / "log")
-    segments = sorted((tmp_path / "log").glob("*.log"))
+    segments = sorted((tmp_path / "log").rglob("*.log"))
     bases = [int(path.name[:20]) for path in segments]
     assert len(segments) >= 2
     segments[0].write_bytes(b"")
@@ -116,7 +117,7 @@ async def test_a_destroyed_segment_is_lost_and_only_that(images, tmp_path):
 
 async def test_a_destroyed_newest_segment_is_known_by_the_mark(images, tmp_path):
     shutil.copytree(images / "closed", tmp_path / "log")
-    newest = max((tmp_path / "log").glob("*.log"))
+    newest = max((tmp_path / "log").rglob("*.log"))
     newest.write_bytes(b"nothing of this is SQLite" * 100)
     missing, _ = await _check(tmp_path / "log", journal_may_suffer=False, commit_may_suffer=False)
     assert missing == len(SENT) - int(newest.name[:20])
@@ -124,7 +125,7 @@ async def test_a_destroyed_newest_segment_is_known_by_the_mark(images, tmp_path)
 
 async def test_a_missing_first_segment_is_said_at_once(images, tmp_path):
     shutil.copytree(images / "closed", tmp_path / "log")
-    segments = sorted((tmp_path / "log").glob("*.log"))
+    segments = sorted((tmp_path / "log").rglob("*.log"))
     segments[0].unlink()
     first = int(segments[1].name[:20])
     log = Counted(tmp_path / "log")
@@ -136,7 +137,7 @@ async def test_a_missing_first_segment_is_said_at_once(images, tmp_path):
 @pytest.mark.parametrize("ruin", ["remove", "empty", "zeros", "noise"])
 async def test_a_destroyed_state_is_loud(images, tmp_path, caplog, ruin):
     shutil.copytree(images / "closed", tmp_path / "log")
-    (state,) = (tmp_path / "log").glob("state.*.db")
+    (state,) = (tmp_path / "log").rglob("state.*.db")
     size = state.stat().st_size
     if ruin == "remove":
         state.unlink()
@@ -157,7 +158,7 @@ async def test_a_destroyed_state_is_loud(images, tmp_path, caplog, ruin):
 
 async def test_losses_are_counted_once_however_often_they_are_read(images, tmp_path):
     shutil.copytree(images / "closed", tmp_path / "log")
-    path = max((tmp_path / "log").glob("*.log"), key=lambda path: path.stat().st_size)
+    path = max((tmp_path / "log").rglob("*.log"), key=lambda path: path.stat().st_size)
     _flip(path, path.read_bytes().index(LARGE[3][5000:5100]), 1)
     log = Counted(tmp_path / "log", recent_bytes=0)
     async with life(log) as (_, partition):
@@ -169,7 +170,7 @@ async def test_losses_are_counted_once_however_often_they_are_read(images, tmp_p
 
 async def test_damage_to_what_was_settled_is_no_loss(images, tmp_path):
     shutil.copytree(images / "closed", tmp_path / "log")
-    path = min((tmp_path / "log").glob("*.log"))
+    path = min((tmp_path / "log").rglob("*.log"))
     _flip(path, path.read_bytes().index(SENT[3][:50]), 1)
     missing, _ = await _check(tmp_path / "log", journal_may_suffer=False, commit_may_suffer=False)
     assert missing == 0
@@ -177,10 +178,10 @@ async def test_damage_to_what_was_settled_is_no_loss(images, tmp_path):
 
 async def test_another_format_is_refused(images, tmp_path):
     shutil.copytree(images / "closed", tmp_path / "log")
-    path = max((tmp_path / "log").glob("*.log"))
+    path = max((tmp_path / "log").rglob("*.log"))
     path.rename(path.with_name(path.name.replace(".v1.", ".v2.")))
     with pytest.raises(StorageError, match="format 2"):
-        await Counted(tmp_path / "log")().start(None)
+        await Counted(tmp_path / "log")().start(())
 
 
 async def test_a_file_that_cannot_be_opened_now_is_not_called_lost(tmp_path):

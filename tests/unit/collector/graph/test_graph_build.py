@@ -8,12 +8,12 @@ from graph_fakes import FakeDeadLetter, FakeLog, FakeLookahead, turns
 
 from collector.ack import Outcome
 from collector.batch import Signal
-from collector.component.connector import DurableConnector
+from collector.component.connector import DurableConnector, Reader
 from collector.component.exporter import Exporter
 from collector.component.processor import Admitting, Processor
 from collector.component.receiver import Receiver
 from collector.config import load, select
-from collector.errors import ConfigError, Overloaded
+from collector.errors import Overloaded
 from collector.graph.build import Builder, Surroundings
 from collector.graph.graph import Graph
 from collector.graph.outlet import LogSink
@@ -45,10 +45,10 @@ class Out(Exporter):
 class Log(DurableConnector):
     def __init__(self, *args):
         super().__init__(*args)
-        self.appended, self.listener = [], None
+        self.appended, self.listeners = [], []
 
-    async def start(self, listener):
-        self.listener = listener
+    async def start(self, listeners):
+        self.listeners = listeners
 
     async def stop(self):
         pass
@@ -194,11 +194,13 @@ async def test_a_connector_stands_between_two_pipelines(tmp_path):
         assert answers == []  # the log must have it first
         appended.ack.resolve(Outcome.DELIVERED)
         assert answers == [(Outcome.DELIVERED, "")]
-        assert connector.listener is built.parts.listeners["log"]
+        assert connector.listeners == built.parts.listeners["log"]
+        assert connector.context.readers == (Reader("traces/b", Signal.TRACES, journal=False),)
+        (listener,) = connector.listeners
         log = FakeLog(b"spans")
-        await connector.listener.assigned(log)
+        await listener.assigned(log)
         await until(lambda: built.got() == [b"spans"])
-        await connector.listener.revoked(log)
+        await listener.revoked(log)
         assert log.commits == [1]
 
 
@@ -209,11 +211,31 @@ async def test_a_connector_that_is_only_written_has_no_listener(tmp_path):
     assert (list(parts.connectors), parts.listeners, parts.queues) == (["log"], {}, {})
 
 
-async def test_a_log_has_one_reader(tmp_path):
-    with pytest.raises(ConfigError) as found:
-        Built(tmp_path, a=line("in", "log"), b=line("log", "out"), c=line("log", "out/c"))
-    (problem,) = found.value.problems
-    assert "traces/b and traces/c both read it: a log has one reader" in problem
+async def test_a_log_has_several_readers_whichever_are_selected(tmp_path):
+    pipelines = {"a": line("in", "log"), "b": line("log", "out", "ahead"), "c": line("log", "out/c")}
+    async with Built(tmp_path, **pipelines) as built:
+        connector = built.parts.connectors["log"]
+        assert [(each.id, each.signal) for each in connector.listeners] == [
+            ("traces/b", Signal.TRACES),
+            ("traces/c", Signal.TRACES),
+        ]
+        logs = [FakeLog(b"spans"), FakeLog(b"spans")]
+        for listener, log in zip(connector.listeners, logs, strict=True):
+            await listener.assigned(log)
+        assert [(id_, runner.account.pipeline) for id_, runner in built.graph.runners()] == [
+            ("log", "traces/b"),
+            ("log", "traces/c"),
+        ]
+        await until(lambda: built.got("out/c") == [b"spans"])
+        for listener, log in zip(connector.listeners, logs, strict=True):
+            await listener.revoked(log)
+    half = select(load(str(tmp_path / "gateway.yaml"), Source(), {}), ["traces/a", "traces/c"])
+    parts = Builder(half, surroundings(tmp_path, Ledger())).build()
+    assert [each.id for each in parts.listeners["log"]] == ["traces/c"]
+    assert parts.connectors["log"].context.readers == (
+        Reader("traces/b", Signal.TRACES),
+        Reader("traces/c", Signal.TRACES, journal=False),
+    )
 
 
 async def test_several_pipelines_may_write_one_log(tmp_path):
@@ -225,13 +247,14 @@ async def test_several_pipelines_may_write_one_log(tmp_path):
 
 async def test_each_partition_of_a_log_gets_processors_of_its_own(tmp_path):
     built = Built(tmp_path, a=line("in", "log"), b=line("log", "out", "plain ahead"))
+    (listener,) = built.parts.listeners["log"]
     one, two = (FakeLog() for _ in range(2))
     for log in (one, two):
-        await built.parts.listeners["log"].assigned(log)
-    first, second = built.parts.listeners["log"].runners.values()
+        await listener.assigned(log)
+    first, second = listener.runners.values()
     assert first.head.processor is not second.head.processor
     for log in (one, two):
-        await built.parts.listeners["log"].revoked(log)
+        await listener.revoked(log)
 
 
 async def test_what_a_log_keeps_makes_an_exporter_durable(tmp_path):

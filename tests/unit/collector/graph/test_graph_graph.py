@@ -81,7 +81,7 @@ class World:
             extensions={"x": part["extension"]},
             queues={"same": part["queue"]},
             connectors={"same": part["connector"]},
-            listeners={"same": self.listener},
+            listeners={"same": [self.listener]},
             memory={"traces": part["memory"]},
             direct={"traces": part["direct"]},
             receivers={"same": (part["receiver"], self.intakes)},  # one ID in three sections is nobody's mistake
@@ -98,7 +98,7 @@ async def test_exporters_start_first_and_receivers_last_and_stop_the_other_way_r
     world = World()
     await world.graph.start()
     assert world.events == [f"start {name}" for name in ORDER]
-    assert world.part["connector"].given == (world.listener,)
+    assert world.part["connector"].given == ([world.listener],)
     assert world.part["receiver"].given == (world.intakes,)
     world.events.clear()
     await world.graph.stop()

@@ -68,7 +68,7 @@ async def test_a_partition_that_goes_while_another_is_waited_for_does_not_stop_t
     parts, gate = Parts(Admission(1)), asyncio.Event()
     stays, goes = Runner(gate), Runner()
     runners = {0: stays, 1: goes}
-    parts.listeners["disk"] = SimpleNamespace(runners=runners)
+    parts.listeners["disk"] = [SimpleNamespace(runners=runners)]
     graph = Graph(parts)
     await graph.start()
     await turn()

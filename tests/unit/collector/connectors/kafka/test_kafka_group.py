@@ -21,6 +21,7 @@ from collector.connectors.kafka.group import Group
 from collector.connectors.kafka.journal import EPOCH_KEY
 from collector.connectors.kafka.options import KafkaOptions
 from collector.connectors.kafka.producer import NotSentError
+from collector.connectors.kafka.recent import PayloadBudget
 from collector.errors import OwnershipLostError, StorageError
 
 TP = TopicPartition("otlp_spans", 0)
@@ -36,6 +37,9 @@ class Cluster:
         self.damaged, self.markers = set(), set()
         self.consumers, self.start_fails, self.send_fails, self.read_fails = [], [], [], []
         self.order = []
+
+    async def stop(self):
+        self.order.append("stop")
 
     def write(self, tp, count=1, value=b""):
         log = self.logs.setdefault(tp, [])
@@ -186,6 +190,7 @@ class Consumer:
 class Graph:
     """The listener: takes what it is given."""
 
+    id = "traces/a"
     signal = Signal.TRACES
 
     def __init__(self):
@@ -210,24 +215,20 @@ class Graph:
 
 class Member:
     def __init__(self, cluster, **options):
-        self.cluster, self.graph, self.lost, self.ends, self.quarantined = cluster, Graph(), [], {}, []
+        self.cluster, self.graph, self.lost, self.quarantined = cluster, Graph(), [], []
+        config = KafkaOptions.model_validate(options)
         self.group = Group(
-            KafkaOptions.model_validate(options),
+            config,
             self.graph,
             {},
+            decisions_topic="butterfly_decisions",
+            budget=PayloadBudget(config.recent_bytes),
             producer=cluster,
             reader=cluster,
             quarantine=SimpleNamespace(put=self.put),
             lost_records=lambda count, reason: self.lost.append((count, reason)),
-            ends=self.show,
             log=logging.getLogger("butterfly.test"),
         )
-
-    def show(self, name, read):
-        if read is None:
-            self.ends.pop(name, None)
-        else:
-            self.ends[name] = read
 
     async def put(self, record, reason):
         self.quarantined.append((record.offset, reason))
@@ -280,7 +281,6 @@ async def member(cluster):
     yield member
     await asyncio.wait_for(member.group.stop(), 3)
     assert member.group.partitions == {}
-    assert member.ends == {}
 
 
 async def test_a_member_without_partitions_waits_and_is_well(member, cluster):
@@ -299,7 +299,6 @@ async def test_a_partition_is_taken_over_where_it_was_committed(member, cluster)
     assert (partition.committed, partition.end) == (4, 10)
     await until(lambda: partition.fetched == 10)
     assert await everything(partition) == [4, 5, 6, 7, 8, 9]
-    assert member.ends["otlp_spans/0"]() == 10
     assert consumer.paused == set()
 
 
@@ -404,7 +403,6 @@ async def test_what_was_revoked_goes_back_to_the_graph_and_is_closed(member, clu
     member.graph.fails = [RuntimeError("a processor failed at the end")]
     await consumer.revoke()
     assert member.graph.given_back == [partition]
-    assert member.ends == {}
     with pytest.raises(OwnershipLostError):
         await partition.read(0, 1)
 

@@ -1,10 +1,12 @@
 import pytest
 
 from collector.batch import Signal
+from collector.component.connector import Reader
 from collector.connectors.kafka.options import BATCH_OVERHEAD, KafkaOptions
 from collector.connectors.kafka.topic_plan import Gravity, Rule, plan
 
-NAMES = ["otlp_spans", "butterfly_decisions", "butterfly_quarantine"]
+READERS = (Reader("traces/a", Signal.TRACES), Reader("traces/plain", Signal.TRACES, journal=False))
+NAMES = ["otlp_spans", "butterfly_decisions-traces-a", "butterfly_quarantine"]
 
 
 def options(**given):
@@ -12,13 +14,18 @@ def options(**given):
 
 
 def planned(config, name):
-    (found,) = [each for each in plan(config, Signal) if each.name == name]
+    (found,) = [each for each in plan(config, Signal, READERS) if each.name == name]
     return found
 
 
-def test_a_connector_has_the_topics_of_its_signals_and_two_of_its_own():
-    assert [each.name for each in plan(options(), {Signal.TRACES})] == NAMES
-    assert [each.name for each in plan(options(), Signal)] == ["otlp_spans", "otlp_metrics", "otlp_logs", *NAMES[1:]]
+def test_a_connector_has_the_topics_of_its_signals_and_of_the_readers_that_decide():
+    assert [each.name for each in plan(options(), {Signal.TRACES}, READERS)] == NAMES
+    assert [each.name for each in plan(options(), Signal, READERS)] == [
+        "otlp_spans",
+        "otlp_metrics",
+        "otlp_logs",
+        *NAMES[1:],
+    ]
 
 
 def test_data_topics_expire_by_time_alone():
@@ -34,7 +41,7 @@ def test_data_topics_expire_by_time_alone():
 
 def test_a_record_of_the_largest_size_fits_into_every_topic():
     config = options(producer={"max_message_bytes": "20MiB"}, default_fetch_size="20MiB")
-    for each in plan(config, Signal):
+    for each in plan(config, Signal, READERS):
         assert int(each.settings["max.message.bytes"]) >= (20 << 20) + BATCH_OVERHEAD
         assert int(each.settings["segment.bytes"]) >= int(each.settings["max.message.bytes"])
 
@@ -49,7 +56,7 @@ def test_a_quarantined_record_may_be_larger_than_where_it_came_from():
 
 
 def test_the_decisions_topic_is_compacted_and_stays_small():
-    decisions = planned(options(partitions=12), "butterfly_decisions")
+    decisions = planned(options(partitions=12), "butterfly_decisions-traces-a")
     assert decisions.partitions == 12
     assert decisions.settings["cleanup.policy"] == "compact"
     assert float(decisions.settings["min.cleanable.dirty.ratio"]) <= 0.1
