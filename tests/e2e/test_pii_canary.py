@@ -79,7 +79,7 @@ class Sweep:
 
     def rows(self, scratch):
         """Every row of the log, which SQLite has cut into pages. For a log that nobody writes to."""
-        for number, path in enumerate(sorted((self.folder / "data" / "disk").glob("*.v1.*"))):
+        for number, path in enumerate(sorted((self.folder / "data" / "disk").rglob("*.v1.*"))):
             if path.suffix in (".log", ".db"):
                 copy = Path(shutil.copy(path, scratch / f"{number}"))
                 with suppress(FileNotFoundError):

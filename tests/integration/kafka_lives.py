@@ -10,12 +10,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from collector.api import BuildContext, Meter, Signal
+from collector.api import BuildContext, Meter, Reader, Signal
 from collector.connectors.kafka import KafkaConnector, KafkaOptions
 from collector.connectors.kafka.topics import create
 from collector.errors import OwnershipLostError, StorageError
 
 TRACES = frozenset({Signal.TRACES})
+READER = Reader("traces/sample", Signal.TRACES)
 
 
 class Topics:
@@ -23,6 +24,7 @@ class Topics:
 
     def __init__(self, bootstrap, **options):
         mark = secrets.token_hex(4)
+        self.reader = READER
         self.bootstrap = bootstrap
         self.security = {}
         self.options = {
@@ -41,6 +43,10 @@ class Topics:
         self.log = logging.getLogger(f"kafka.{mark}")
 
     @property
+    def signals(self):
+        return frozenset({self.reader.signal})
+
+    @property
     def config(self):
         return KafkaOptions(**self.options)
 
@@ -54,22 +60,27 @@ class Topics:
 
     @property
     def decisions(self):
-        return self.options["decisions_topic"]
+        return self.config.decisions(self.reader)
+
+    @property
+    def group(self):
+        return self.config.group(self.reader)
 
     async def create(self):
         """Make the topics."""
-        await create(self.config, TRACES)
+        await create(self.config, self.signals, [self.reader])
         return self
 
     def __call__(self):
         self.meter = Meter()
-        return KafkaConnector(self.config, BuildContext("kafka", self.log, self.meter, signals=TRACES))
+        context = BuildContext("kafka", self.log, self.meter, signals=self.signals, readers=[self.reader])
+        return KafkaConnector(self.config, context)
 
     @asynccontextmanager
     async def life(self, listener=None):
         """One life of a connector with `listener`."""
         connector = self()
-        await connector.start([listener])
+        await connector.start([] if listener is None else [listener])
         try:
             yield connector
         finally:
@@ -134,7 +145,7 @@ class Topics:
     async def committed(self, partition=0):
         """Where the group is, or None."""
         async with self.admin() as admin:
-            found = await admin.list_consumer_group_offsets(self.options["group_id"])
+            found = await admin.list_consumer_group_offsets(self.group)
         at = found.get(TopicPartition(self.data, partition))
         return None if at is None or at.offset < 0 else at.offset
 
@@ -152,9 +163,9 @@ class Topics:
 class Follower:
     """Reads what it is given, as the graph does but one record at a time, and commits behind each if it shall."""
 
-    signal = Signal.TRACES
-
-    def __init__(self, *, commits=True):
+    def __init__(self, *, commits=True, reader=READER):
+        self.id = reader.id
+        self.signal = reader.signal
         self.commits = commits
         self.records = []
         self.troubles = []

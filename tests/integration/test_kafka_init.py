@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from collector.batch import Signal
 from collector.cli import main
+from collector.component.connector import Reader
 from collector.connectors.kafka.connection import connection
 from collector.connectors.kafka.options import BATCH_OVERHEAD, KafkaOptions
 from collector.connectors.kafka.topic_plan import Gravity
@@ -25,11 +26,12 @@ from collector.connectors.kafka.topics import administration, check, create
 from collector.errors import StorageError
 from tests.servers.kafka_cluster import KafkaCluster, kafka_jars
 
+READERS = (Reader("traces/sample", Signal.TRACES),)
 TRACES = frozenset({Signal.TRACES})
 USERS = {"alice": "wonderland", "root": "hunter2"}
 WRONG = "rabbit-hole"
 PARTS = '''
-from collector.api import DurableConnector, Exporter, Options, Receiver
+from collector.api import DurableConnector, Exporter, Lookahead, Options, Receiver
 from collector.connectors.kafka.options import KafkaOptions
 
 class In(Receiver):
@@ -37,6 +39,9 @@ class In(Receiver):
 
 class Out(Exporter):
     """Sends."""
+
+class Ahead(Lookahead):
+    """Decides."""
 
 class Kafka(DurableConnector):
     """Keeps."""
@@ -65,10 +70,15 @@ def init(tmp_path):
         (tmp_path / "parts.py").write_text(PARTS)
         pipelines = {
             "traces/in": {"receivers": ["./parts.py:In"], "exporters": ["./parts.py:Kafka"]},
-            "traces/out": {"receivers": ["./parts.py:Kafka"], "exporters": ["./parts.py:Out"]},
+            "traces/out": {
+                "receivers": ["./parts.py:Kafka"],
+                "processors": ["./parts.py:Ahead"],
+                "exporters": ["./parts.py:Out"],
+            },
         }
         config = {
             "receivers": {"./parts.py:In": None},
+            "processors": {"./parts.py:Ahead": None},
             "exporters": {"./parts.py:Out": None},
             "connectors": {"./parts.py:Kafka": given},
             "service": {"pipelines": pipelines},
@@ -84,7 +94,7 @@ def init(tmp_path):
 
 def test_a_first_run_creates_and_a_second_finds_everything_as_it_should_be(kafka, init):
     given = named(kafka)
-    names = [given["traces"]["topic"], given["decisions_topic"], given["quarantine_topic"]]
+    names = [given["traces"]["topic"], f"{given['decisions_topic']}-traces-out", given["quarantine_topic"]]
     shapes = [f"(partitions: {count}, replication factor: 1)" for count in (4, 4, 1)]
     would = "".join(f"{name}: would be created {shape}\n" for name, shape in zip(names, shapes, strict=True))
     did = would.replace("would be created", "created")
@@ -99,7 +109,7 @@ def test_a_first_run_creates_and_a_second_finds_everything_as_it_should_be(kafka
 async def test_the_settings_are_what_the_broker_was_told(kafka):
     config = options(kafka, topics={"retention": "8h", "segment_bytes": "2MiB"})
     async with administration(config) as admin:
-        states = await create(config, Signal, admin=admin)
+        states = await create(config, Signal, READERS, admin=admin)
         assert [each.state for each in states] == ["created"] * 5
         found = await topics_settings(admin, [each.plan for each in states])
     for each in states:
@@ -114,14 +124,14 @@ async def topics_settings(admin, plans):
 
 async def test_the_largest_record_fits_and_its_time_is_the_brokers(kafka):
     config = options(kafka, producer={"max_message_bytes": "200KiB"})
-    await create(config, TRACES)
+    await create(config, TRACES, READERS)
     largest = config.producer.max_message_bytes
     arguments = connection(config)
     producer = AIOKafkaProducer(**arguments, acks="all", max_request_size=10 << 20)
     await producer.start()
     try:
         headers = [("butterfly-tenant", b"t" * 255), ("butterfly-signal", b"traces")]
-        for topic in (config.traces.topic, config.decisions_topic, config.quarantine_topic):
+        for topic in (config.traces.topic, config.decisions(READERS[0]), config.quarantine_topic):
             await producer.send_and_wait(topic, os.urandom(largest), b"key", 0, timestamp_ms=1, headers=headers)
             with pytest.raises(MessageSizeTooLargeError):
                 await producer.send_and_wait(topic, os.urandom(largest + 3 * BATCH_OVERHEAD), b"key", 0)
@@ -160,30 +170,30 @@ def test_a_topic_that_differs_is_told_and_not_altered(kafka, init):
 
 async def test_what_is_said_to_mend_a_difference_mends_it(kafka):
     config = options(kafka)
-    await create(config, TRACES)
+    await create(config, TRACES, READERS)
     other = config.model_copy(update={"producer": config.producer.model_copy(update={"max_message_bytes": 1_020_000})})
-    (found, *_) = await check(other, TRACES)
+    (found, *_) = await check(other, TRACES, READERS)
     assert found.what == "has max.message.bytes=1016384, expected at least 1036384"
     script, *arguments = shlex.split(found.remedy.split("`")[1])
     assert script == "kafka-configs.sh"
     tool = ["java", "-cp", f"{kafka_jars()}/*", "kafka.admin.ConfigCommand"]
     await asyncio.to_thread(subprocess.run, [*tool, *arguments], check=True, capture_output=True)
-    assert config.traces.topic not in [each.topic for each in await check(other, TRACES)]
+    assert config.traces.topic not in [each.topic for each in await check(other, TRACES, READERS)]
 
 
 async def test_the_check_follows_what_happens_to_the_topics(kafka):
     config = options(kafka)
     async with administration(config) as admin:
-        missing = await check(config, TRACES, admin=admin)
+        missing = await check(config, TRACES, READERS, admin=admin)
         assert [each.what for each in missing] == ["is missing"] * 3
-        await create(config, TRACES, admin=admin)
-        assert await check(config, TRACES, admin=admin) == []
-        await admin.delete_topics([config.decisions_topic])
+        await create(config, TRACES, READERS, admin=admin)
+        assert await check(config, TRACES, READERS, admin=admin) == []
+        await admin.delete_topics([config.decisions(READERS[0])])
         async with asyncio.timeout(10):
-            while not (found := await check(config, TRACES, admin=admin)):
+            while not (found := await check(config, TRACES, READERS, admin=admin)):
                 await asyncio.sleep(0.01)
         (gone,) = found
-        assert (gone.topic, gone.what, gone.gravity) == (config.decisions_topic, "is missing", Gravity.FATAL)
+        assert (gone.topic, gone.what, gone.gravity) == (config.decisions(READERS[0]), "is missing", Gravity.FATAL)
 
 
 def test_more_replicas_than_there_are_brokers(kafka, init):
@@ -219,7 +229,7 @@ def test_each_mechanism_over_tls(guarded, init, mechanism):
 async def test_asking_makes_no_topic_where_brokers_make_any(guarded):
     config = KafkaOptions.model_validate(logged_in(guarded, "root"))
     for _ in range(2):
-        assert [each.what for each in await check(config, TRACES)] == ["is missing"] * 3
+        assert [each.what for each in await check(config, TRACES, READERS)] == ["is missing"] * 3
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
@@ -241,7 +251,7 @@ def test_a_wrong_password_is_one_sentence(guarded, init, mechanism):
 async def test_the_wrong_way_to_talk_to_a_broker_is_one_sentence(guarded, given, sentence):
     config = KafkaOptions.model_validate({**logged_in(guarded, "root"), **given})
     with pytest.raises(StorageError) as refused:
-        await check(config, TRACES)
+        await check(config, TRACES, READERS)
     assert str(refused.value) == sentence.format(guarded.bootstrap[0])
 
 
@@ -296,9 +306,9 @@ async def test_three_brokers_of_which_one_dies(kafka_here, tmp_path):
     await asyncio.to_thread(cluster.__enter__)
     try:
         config = options(cluster, topics={"replication_factor": 3, "min_insync_replicas": 2})
-        assert [each.state for each in await create(config, TRACES)] == ["created"] * 3
+        assert [each.state for each in await create(config, TRACES, READERS)] == ["created"] * 3
         await asyncio.to_thread(cluster.kill, 2)
         for _ in range(10):
-            assert await check(config, TRACES) == []
+            assert await check(config, TRACES, READERS) == []
     finally:
         await asyncio.to_thread(cluster.close)

@@ -92,7 +92,7 @@ async def test_a_plain_consumer_of_another_group_reads_ours(topics):
     consumer = AIOKafkaConsumer(
         topics.data,
         bootstrap_servers=topics.bootstrap,
-        group_id=f"{topics.config.group_id}-other",
+        group_id=f"{topics.group}-other",
         auto_offset_reset="earliest",
     )
     await consumer.start()

@@ -127,7 +127,7 @@ async def test_a_topic_made_anew_while_down_is_read_from_its_beginning(topics):
 async def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginning(topics, caplog):
     await topics.put(*GOOD[:3])
     tp = TopicPartition(topics.data, 0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=topics.bootstrap, group_id=topics.config.group_id)
+    consumer = AIOKafkaConsumer(bootstrap_servers=topics.bootstrap, group_id=topics.group)
     await consumer.start()
     consumer.assign([tp])
     await consumer.commit({tp: 10})

@@ -46,7 +46,7 @@ async def topics(guarded):
     topics.options |= _sasl()
     for name in (topics.data, topics.decisions, topics.quarantine):
         await asyncio.to_thread(guarded.allow, "gateway", "all", "topic", name)
-    await asyncio.to_thread(guarded.allow, "gateway", "all", "group", topics.config.group_id)
+    await asyncio.to_thread(guarded.allow, "gateway", "all", "group", topics.group)
     yield topics
     await asyncio.to_thread(guarded.forget, "gateway")
 
@@ -55,7 +55,7 @@ async def _allow_again(guarded, topics):
     await asyncio.to_thread(guarded.forget, "gateway")
     for name in (topics.data, topics.decisions, topics.quarantine):
         await asyncio.to_thread(guarded.allow, "gateway", "all", "topic", name)
-    await asyncio.to_thread(guarded.allow, "gateway", "all", "group", topics.config.group_id)
+    await asyncio.to_thread(guarded.allow, "gateway", "all", "group", topics.group)
 
 
 DENIALS = {
@@ -79,7 +79,7 @@ SENTENCES = {
 @pytest.mark.parametrize("what", DENIALS)
 async def test_what_is_forbidden_under_us_is_said_and_works_again_when_allowed(guarded, topics, what, caplog):
     operation, resource, name = DENIALS[what]
-    name = topics.config.group_id if name == "group" else getattr(topics, name)
+    name = topics.group if name == "group" else getattr(topics, name)
     follower = Follower()
     async with topics.life(follower) as connector:
         await ready(connector)

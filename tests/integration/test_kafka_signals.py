@@ -7,9 +7,7 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from collector.api import BuildContext, Context, Signal
-from collector.connectors.kafka import KafkaConnector
-from collector.connectors.kafka.topics import create
+from collector.api import Context, Reader, Signal
 from collector.testing.durable_connector import append
 from tests.integration.kafka_lives import Follower, Topics, ready, until
 
@@ -22,24 +20,11 @@ class SignalTopics(Topics):
     def __init__(self, bootstrap, signal):
         mark = secrets.token_hex(4)
         super().__init__(bootstrap, partitions=PARTITIONS, **{signal.value: {"topic": f"faults.{mark}.data"}})
-        self.signal = signal
+        self.reader = Reader(f"{signal.value}/out", signal)
 
     @property
     def data(self):
-        return self.config.topic(self.signal)
-
-    async def create(self):
-        await create(self.config, {self.signal})
-        return self
-
-    def __call__(self):
-        return KafkaConnector(self.config, BuildContext("kafka", self.log, self.meter, signals={self.signal}))
-
-
-class SignalFollower(Follower):
-    def __init__(self, signal):
-        super().__init__()
-        self.signal = signal
+        return self.config.topic(self.reader.signal)
 
 
 def metrics_of(node):
@@ -67,7 +52,7 @@ def logs_of(number):
 async def carried(kafka, signal, requests, count):
     """Append requests through one connector and read them back; the records, and their partitions by the topic."""
     topics = await SignalTopics(kafka.bootstrap, signal).create()
-    follower = SignalFollower(signal)
+    follower = Follower(reader=topics.reader)
     async with topics.life(follower) as connector:
         await ready(connector)
         await until(lambda: len(follower.partitions) == PARTITIONS)

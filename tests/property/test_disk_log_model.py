@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from collector.api import Ack, Batch, BuildContext, Context, Outcome
+from collector.api import Ack, Batch, BuildContext, Context, Outcome, Signal
 from collector.connectors.disk import DiskConnector, DiskOptions
+from collector.testing.durable_connector import READERS
 
 _LOG = logging.getLogger("disk")
 _SIZES = st.lists(st.sampled_from([0, 1, 40, 3000, 4062, 30_000]), min_size=1, max_size=6)
@@ -48,10 +49,13 @@ class DiskLogModel(RuleBasedStateMachine):
         config = DiskOptions(directory=self.directory, **self.options)
         wall = 1_000_000 * (3 - self.lives % 3)  # it steps back, and nothing minds
         self.connector = DiskConnector(
-            config, BuildContext("disk", _LOG), monotonic_ns=lambda: self.monotonic, wall_ns=lambda: wall
+            config,
+            BuildContext("disk", _LOG, readers=READERS[:1]),
+            monotonic_ns=lambda: self.monotonic,
+            wall_ns=lambda: wall,
         )
-        self._run(self.connector.start(None))
-        self.partition = self.connector._log
+        self._run(self.connector.start(()))
+        self.partition = self.connector._logs[Signal.TRACES].partitions[READERS[0].name]
         self.lives += 1
         self._settle_maybe()
         assert self.partition.end == len(self.records)
@@ -161,10 +165,12 @@ class DiskLogModel(RuleBasedStateMachine):
         if sizes:
             self._run(asyncio.sleep(0))
         image = self.base / str(self.lives)
-        image.mkdir()
-        for path in sorted(self.directory.iterdir()):
+        for path in sorted(self.directory.rglob("*")):
+            copy = image / path.relative_to(self.directory)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # the log tidies up behind our back: it was gone at the crash
-                shutil.copy2(path, image / path.name)
+                if not path.is_dir():
+                    shutil.copy2(path, copy)
         self._run(self.connector.stop())
         shutil.rmtree(self.directory)
         self.directory = image
