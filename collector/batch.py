@@ -15,6 +15,8 @@ import numpy as np
 
 from collector.ack import Ack
 from collector.wire import rewrite as wire_rewrite
+from collector.wire.logs import scan_logs
+from collector.wire.points import scan_metrics
 from collector.wire.scan import scan
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collector.telemetry.ledger import Account
+    from collector.wire.logs import LogIndex
+    from collector.wire.points import PointIndex
     from collector.wire.scan import SpanIndex
     from collector.wire.view import SpanView
 
@@ -44,12 +48,18 @@ class Context:
 
 ANONYMOUS = Context()
 
+_SCANS: Mapping[Signal, Callable[[bytes], Any]] = {
+    Signal.TRACES: scan,
+    Signal.METRICS: scan_metrics,
+    Signal.LOGS: scan_logs,
+}
+
 
 class Batch:
     """One OTLP request on its way through a pipeline. See the module's page for the rules.
 
-    `payload` is protobuf `ExportTraceServiceRequest` bytes that `collector.wire.scan` has accepted; `len(batch)` is the
-    number of selected items. `account` keeps the ledger: `select` books what it removes.
+    `payload` is protobuf `Export*ServiceRequest` bytes that `collector.wire` has accepted; `len(batch)` is the number
+    of selected items: spans, data points or log records. `account` keeps the ledger: `select` books what it removes.
     """
 
     __slots__ = ("_bytes", "_count", "_index", "account", "ack", "context", "mask", "payload", "signal")
@@ -62,7 +72,7 @@ class Batch:
         signal: Signal = Signal.TRACES,
         context: Context = ANONYMOUS,
         count: int | None = None,
-        index: SpanIndex | None = None,
+        index: SpanIndex | PointIndex | LogIndex | None = None,
         mask: NDArray[np.bool_] | None = None,
         account: Account | None = None,
     ) -> None:
@@ -85,13 +95,14 @@ class Batch:
         return f"<Batch {self.signal.value} items={len(self)} bytes={len(self.payload)}>"
 
     @property
-    def index(self) -> SpanIndex:
-        """The columns of every span of the payload, selected or not (`mask` tells). Scanned on first use.
+    def index(self) -> Any:
+        """The columns of every item of the payload, selected or not (`mask` tells). Scanned on first use.
 
+        A `SpanIndex`, `PointIndex` or `LogIndex`, by the batch's signal.
         Raises `collector.wire.Malformed` where the payload isn't OTLP, which a receiver has excluded.
         """
         if self._index is None:
-            self._index = scan(self.payload)
+            self._index = _SCANS[self.signal](self.payload)
         return self._index
 
     @property
@@ -144,7 +155,10 @@ class Batch:
         return batch
 
     def rewrite(self, edits: Mapping[int, bytes]) -> Batch:
-        """The same batch with the `Span` message of each row in `edits` replaced, every other byte as it was."""
+        """The same batch with the message of each row in `edits` replaced, every other byte as it was.
+
+        The message is a `Span`, a data point of the row's kind, or a `LogRecord`.
+        """
         if not edits:
             return self
         payload = wire_rewrite.replace_spans(self.payload, self.index, edits, self.mask)

@@ -1,18 +1,22 @@
 """OTLP on the wire: compiled readers and writers of `Export*ServiceRequest` bytes. No protobuf object anywhere.
 
-`scan` and `validate` index a request, `Probes` are conditions that a scan evaluates on the way, `rewrite` selects and
-patches spans by copying slices, `partition` splits requests for a partitioned log, `view` shows single spans to Python,
-`otlp_json` translates to and from OTLP/JSON.
+`scan` and `validate` index a request of traces, `points` and `logs` one of the other signals, `Probes` are conditions
+that a scan of spans evaluates on the way, `rewrite` selects and patches items by copying slices, `partition` splits
+requests for a partitioned log, `view` shows single spans to Python, `otlp_json` translates to and from OTLP/JSON.
 """
 
+from collector.wire.logs import LogIndex, scan_logs, validate_logs
 from collector.wire.otlp_json import from_json, to_json, write_json
 from collector.wire.partition import partition_logs, partition_metrics, partition_of, partition_spans
-from collector.wire.rewrite import UNKNOWN_THRESHOLD, sample, select
+from collector.wire.points import PointIndex, scan_metrics, validate_metrics
+from collector.wire.rewrite import UNKNOWN_THRESHOLD, replace_logs, replace_points, replace_spans, sample, select
 from collector.wire.scan import Malformed, Probes, SpanIndex, scan, validate
 
 __all__ = [
     "UNKNOWN_THRESHOLD",
+    "LogIndex",
     "Malformed",
+    "PointIndex",
     "Probes",
     "SpanIndex",
     "from_json",
@@ -20,10 +24,17 @@ __all__ = [
     "partition_metrics",
     "partition_of",
     "partition_spans",
+    "replace_logs",
+    "replace_points",
+    "replace_spans",
     "sample",
     "scan",
+    "scan_logs",
+    "scan_metrics",
     "select",
     "to_json",
     "validate",
+    "validate_logs",
+    "validate_metrics",
     "write_json",
 ]

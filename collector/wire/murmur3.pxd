@@ -1,8 +1,8 @@
-"""MurmurHash3's 32-bit hash (the x86_32 variant, as the `mmh3` package computes it), without the GIL."""
+"""MurmurHash3 as the `mmh3` package computes it, without the GIL: x86_32, and half of x64_128."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from collector.wire.varint cimport load_le32
+from collector.wire.varint cimport load_le32, load_le64
 
 
 cdef inline uint32_t rotate(uint32_t word, int bits) noexcept nogil:
@@ -37,3 +37,51 @@ cdef inline uint32_t murmur3(const uint8_t* at, size_t size) noexcept nogil:
             rest |= <uint32_t>at[1] << 8
         state ^= scramble(rest | at[0])
     return mix32(state ^ <uint32_t>size)
+
+
+cdef inline uint64_t rotate64(uint64_t word, int bits) noexcept nogil:
+    return word << bits | word >> (64 - bits)
+
+
+cdef inline uint64_t mix64(uint64_t word) noexcept nogil:
+    word ^= word >> 33
+    word *= <uint64_t>0xff51afd7ed558ccd
+    word ^= word >> 33
+    word *= <uint64_t>0xc4ceb9fe1a85ec53
+    return word ^ word >> 33
+
+
+cdef inline uint64_t load_tail(const uint8_t* at, size_t size) noexcept nogil:
+    """Up to 8 bytes as a little-endian number."""
+    cdef uint64_t word = 0
+    cdef size_t i
+    if size >= 4:
+        return load_le32(at) | <uint64_t>load_le32(at + size - 4) << 8 * (size - 4)
+    for i in range(size):
+        word |= <uint64_t>at[i] << 8 * i
+    return word
+
+
+cdef inline uint64_t murmur3_64(const uint8_t* at, size_t size) noexcept nogil:
+    """The first half of MurmurHash3 x64_128: `mmh3.hash64(bytes, signed=False)[0]`"""
+    cdef uint64_t one = 0, two = 0, word
+    cdef size_t left = size
+    while left >= 16:
+        word = rotate64(load_le64(at) * <uint64_t>0x87c37b91114253d5, 31) * <uint64_t>0x4cf5ad432745937f
+        one = (rotate64(one ^ word, 27) + two) * 5 + 0x52dce729
+        word = rotate64(load_le64(at + 8) * <uint64_t>0x4cf5ad432745937f, 33) * <uint64_t>0x87c37b91114253d5
+        two = (rotate64(two ^ word, 31) + one) * 5 + 0x38495ab5
+        at += 16
+        left -= 16
+    if left > 8:
+        word = load_tail(at + 8, left - 8)
+        two ^= rotate64(word * <uint64_t>0x4cf5ad432745937f, 33) * <uint64_t>0x87c37b91114253d5
+        left = 8
+    if left:
+        word = load_tail(at, left)
+        one ^= rotate64(word * <uint64_t>0x87c37b91114253d5, 31) * <uint64_t>0x4cf5ad432745937f
+    one ^= size
+    two ^= size
+    one += two
+    two += one
+    return mix64(one) + mix64(two)

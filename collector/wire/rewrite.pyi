@@ -3,14 +3,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.wire.logs import LogIndex
+from collector.wire.points import PointIndex
 from collector.wire.scan import SpanIndex
 
 UNKNOWN_THRESHOLD: int
 """In `thresholds`: kept with a probability that nobody knows, so an incoming `th` is erased."""
 
-def select(payload: bytes, index: SpanIndex, mask: NDArray[np.bool_]) -> bytes:
-    """The request with only the spans where `mask` holds. Slices are copied; resources and scopes that are left without
-    spans disappear; everything else that they hold (schema URLs, unknown fields, repeated singular messages) stays.
+def select(payload: bytes, index: SpanIndex | PointIndex | LogIndex, mask: NDArray[np.bool_]) -> bytes:
+    """The request with only the items (spans, data points, log records) where `mask` holds. Slices are copied; metrics,
+    scopes and resources that are left without items disappear; everything else that they hold (schema URLs, unknown
+    fields, repeated singular messages, data of a metric that doesn't count) stays.
 
     Here and below: `ValueError` when the arrays or the index don't fit the payload, `Malformed` when it isn't OTLP.
     """
@@ -20,6 +23,16 @@ def replace_spans(
 ) -> bytes:
     """The request with the `Span` body of each row in `edits` replaced; with `mask`, only the rows where it holds, as
     `select` does it."""
+
+def replace_points(
+    payload: bytes, index: PointIndex, edits: Mapping[int, bytes], mask: NDArray[np.bool_] | None = None
+) -> bytes:
+    """As `replace_spans`; each new body is a data point's, of the kind that the row has."""
+
+def replace_logs(
+    payload: bytes, index: LogIndex, edits: Mapping[int, bytes], mask: NDArray[np.bool_] | None = None
+) -> bytes:
+    """As `replace_spans`; each new body is a `LogRecord`'s."""
 
 def sample(
     payload: bytes,

@@ -1,13 +1,14 @@
-"""Select and patch spans of an `ExportTraceServiceRequest` by copying slices of its bytes.
+"""Select and patch the items of an `Export*ServiceRequest` (spans, data points, log records) by copying slices of it.
 
-One walk over the outer three levels plans the answer as a list of pieces (slices of the payload, bytes of the caller,
-small new bytes, message headers whose length is filled in when their message ends); then it is allocated once, exactly,
-and copied. Spans are looked into only to find the tracestate of those that are kept. All of it without the GIL.
+One walk over the levels above the items plans the answer as a list of pieces (slices of the payload, bytes of the
+caller, small new bytes, message headers whose length is filled in when their message ends); then it is allocated once,
+exactly, and copied. Items are looked into only to find the tracestate of spans that are sampled. All of it without the
+GIL.
 """
 
 import numpy as np
 
-from collector.wire.scan import Malformed
+from collector.wire.malformed import Malformed
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint64_t
@@ -15,6 +16,10 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from collector.wire.fields cimport BYTES, Field, read_field, varint_size, write_varint
+from collector.wire.logs cimport LogIndex
+from collector.wire.metric cimport Metric, read_metric
+from collector.wire.points cimport PointIndex
+from collector.wire.schema cimport SOUND
 from collector.wire.tracestate cimport STATE_GROWTH, print_threshold, write_threshold
 
 UNKNOWN_THRESHOLD = 0xFFFFFFFFFFFFFFFF
@@ -22,9 +27,10 @@ UNKNOWN_THRESHOLD = 0xFFFFFFFFFFFFFFFF
 cdef uint64_t UNKNOWN = 0xFFFFFFFFFFFFFFFF
 
 cdef enum:
-    RESOURCE_SPANS = 0x0A    # ExportTraceServiceRequest.resource_spans
-    SCOPE_SPANS = 0x12       # ResourceSpans.scope_spans
-    SPAN = 0x12              # ScopeSpans.spans
+    RESOURCE_TAG = 0x0A      # Export*ServiceRequest.resource_spans, .resource_metrics, .resource_logs
+    SCOPE_TAG = 0x12         # Resource*.scope_*
+    LEAF_TAG = 0x12          # ScopeSpans.spans, ScopeMetrics.metrics, ScopeLogs.log_records
+    POINT_TAG = 0x0A         # Gauge.data_points and those of its like
     TRACE_STATE = 0x1A       # Span.trace_state
     LONGEST_TH_FIELD = 32
     CHUNK = 65536
@@ -63,6 +69,7 @@ cdef struct Job:
     Slice* slices            # the suffixes or the edits
     Py_ssize_t slice_count
     Py_ssize_t rows
+    bint metrics             # the leaves hold the rows, rather than to be them
     # how far it is
     Py_ssize_t row
     Piece* pieces
@@ -178,23 +185,30 @@ cdef int add_sampled_body(
     return add_piece(job, found.after, end - found.after, 0)
 
 
-cdef int add_span(Job* job, Py_ssize_t row, const Field* span, uint64_t* size) noexcept nogil:
-    """A span that is kept, verbatim, edited or sampled; `size` grows by what it takes."""
+cdef int add_item(Job* job, const Field* item, uint8_t tag, bint* kept, uint64_t* size) noexcept nogil:
+    """The next row: verbatim, edited, sampled or not at all; `size` grows by what it takes."""
+    cdef Py_ssize_t row = job.row
     cdef size_t header = job.used
     cdef uint64_t body = 0
     cdef Py_ssize_t extra = -1
     cdef int problem
+    if row >= job.rows:
+        return OTHER_INDEX
+    job.row += 1
+    if job.mask != NULL and not job.mask[row]:
+        return OK
+    kept[0] = True
     if job.edit != NULL and job.edit[row] >= 0:
         extra = job.edit[row]
         body = job.slices[extra].size
-        if add_piece(job, NULL, body, SPAN) < 0 or add_piece(job, job.slices[extra].at, body, 0) < 0:
+        if add_piece(job, NULL, body, tag) < 0 or add_piece(job, job.slices[extra].at, body, 0) < 0:
             return NO_MEMORY
     elif job.thresholds != NULL:
         if job.suffix != NULL:
             extra = job.suffix[row]
-        if add_piece(job, NULL, 0, SPAN) < 0:
+        if add_piece(job, NULL, 0, tag) < 0:
             return NO_MEMORY
-        problem = add_sampled_body(job, span.body, span.after, job.thresholds[row], &body)
+        problem = add_sampled_body(job, item.body, item.after, job.thresholds[row], &body)
         if problem < 0:
             return problem
         if extra >= 0:
@@ -205,21 +219,79 @@ cdef int add_span(Job* job, Py_ssize_t row, const Field* span, uint64_t* size) n
                 return NO_MEMORY
         job.pieces[header].size = body
     else:
-        size[0] += span.after - span.start
-        return add_piece(job, span.start, span.after - span.start, 0)
+        size[0] += item.after - item.start
+        return add_piece(job, item.start, item.after - item.start, 0)
     size[0] += 1 + varint_size(body) + body
     return OK
 
 
-cdef int add_group(Job* job, const Field* group, int level, uint64_t* size) noexcept nogil:
-    """A `ResourceSpans` (level 1) or `ScopeSpans` (level 2) with what is kept of it; nothing when no span is."""
+cdef int add_data(Job* job, const Field* data, bint* kept, uint64_t* size) noexcept nogil:
+    """The data of a metric with those of its points that are kept."""
     cdef size_t header = job.used
-    cdef uint64_t body = 0, spans
+    cdef uint64_t body = 0
+    cdef const uint8_t* at = data.body
+    cdef Field field
+    cdef int problem
+    if add_piece(job, NULL, 0, <uint8_t>(data.number << 3 | BYTES)) < 0:
+        return NO_MEMORY
+    while at < data.after:
+        if read_field(at, data.after, &field) < 0:
+            return MALFORMED
+        at = field.after
+        if field.number == 1 and field.wire == BYTES:
+            problem = add_item(job, &field, POINT_TAG, kept, &body)
+        else:
+            problem = add_piece(job, field.start, field.after - field.start, 0)
+            body += field.after - field.start
+        if problem < 0:
+            return problem
+    job.pieces[header].size = body
+    size[0] += 1 + varint_size(body) + body
+    return OK
+
+
+cdef int add_metric(Job* job, const Field* found, bint* kept, uint64_t* size) noexcept nogil:
+    """A metric with what is kept of the data that counts; nothing when no point is. Other data stays as it is."""
+    cdef size_t header = job.used
+    cdef uint64_t body = 0
+    cdef const uint8_t* at = found.body
+    cdef bint any_point = False
+    cdef Metric metric
+    cdef Field field
+    cdef int problem
+    if read_metric(at, found.after, &metric) != SOUND:
+        return MALFORMED
+    if add_piece(job, NULL, 0, LEAF_TAG) < 0:
+        return NO_MEMORY
+    while at < found.after:
+        if read_field(at, found.after, &field) < 0:
+            return MALFORMED
+        at = field.after
+        if field.number == metric.kind and field.wire == BYTES and field.start >= metric.run:
+            problem = add_data(job, &field, &any_point, &body)
+        else:
+            problem = add_piece(job, field.start, field.after - field.start, 0)
+            body += field.after - field.start
+        if problem < 0:
+            return problem
+    if not any_point:
+        job.used = header
+        return OK
+    kept[0] = True
+    job.pieces[header].size = body
+    size[0] += 1 + varint_size(body) + body
+    return OK
+
+
+cdef int add_group(Job* job, const Field* group, int level, bint* kept, uint64_t* size) noexcept nogil:
+    """A resource (level 1) or scope (level 2) with what is kept of it; nothing when no item is."""
+    cdef size_t header = job.used
+    cdef uint64_t body = 0
     cdef const uint8_t* at = group.body
     cdef Field field
-    cdef bint kept = False
+    cdef bint any_item = False
     cdef int problem
-    if add_piece(job, NULL, 0, RESOURCE_SPANS if level == 1 else SCOPE_SPANS) < 0:
+    if add_piece(job, NULL, 0, RESOURCE_TAG if level == 1 else SCOPE_TAG) < 0:
         return NO_MEMORY
     while at < group.after:
         if read_field(at, group.after, &field) < 0:
@@ -229,22 +301,17 @@ cdef int add_group(Job* job, const Field* group, int level, uint64_t* size) noex
             problem = add_piece(job, field.start, field.after - field.start, 0)
             body += field.after - field.start
         elif level == 1:
-            spans = body
-            problem = add_group(job, &field, 2, &body)
-            kept = kept or body != spans
+            problem = add_group(job, &field, 2, &any_item, &body)
+        elif job.metrics:
+            problem = add_metric(job, &field, &any_item, &body)
         else:
-            if job.row >= job.rows:
-                return OTHER_INDEX
-            job.row += 1
-            if job.mask != NULL and not job.mask[job.row - 1]:
-                continue
-            kept = True
-            problem = add_span(job, job.row - 1, &field, &body)
+            problem = add_item(job, &field, LEAF_TAG, &any_item, &body)
         if problem < 0:
             return problem
-    if not kept:
+    if not any_item:
         job.used = header
         return OK
+    kept[0] = True
     job.pieces[header].size = body
     size[0] += 1 + varint_size(body) + body
     return OK
@@ -252,13 +319,14 @@ cdef int add_group(Job* job, const Field* group, int level, uint64_t* size) noex
 
 cdef int plan(Job* job, const uint8_t* at, const uint8_t* end, uint64_t* size) noexcept nogil:
     cdef Field field
+    cdef bint kept = False
     cdef int problem
     while at < end:
         if read_field(at, end, &field) < 0:
             return MALFORMED
         at = field.after
         if field.number == 1 and field.wire == BYTES:
-            problem = add_group(job, &field, 1, size)
+            problem = add_group(job, &field, 1, &kept, size)
         else:
             problem = add_piece(job, field.start, field.after - field.start, 0)
             size[0] += field.after - field.start
@@ -293,7 +361,7 @@ cdef bytes run(Job* job, bytes payload):
         with nogil:
             problem = plan(job, at, at + length, &size)
         if problem == MALFORMED:
-            raise Malformed("not an OTLP trace request")
+            raise Malformed("not an OTLP request")
         if problem == NO_MEMORY:
             raise MemoryError
         if problem == BAD_THRESHOLD:
@@ -317,6 +385,7 @@ cdef start(Job* job, index, const uint8_t[::1] mask):
     """`mask` (or None) must outlive the job."""
     memset(job, 0, sizeof(Job))
     job.rows = index.count
+    job.metrics = isinstance(index, PointIndex)
     if mask is not None:
         if mask.shape[0] != job.rows:
             raise ValueError("the mask has one bool per row of the index")
@@ -334,7 +403,7 @@ cdef Slice* slices_of(list values) except NULL:
         value = values[i]
         if not isinstance(value, bytes):
             free(slices)
-            raise TypeError("spans and suffixes are bytes")
+            raise TypeError("items and suffixes are bytes")
         slices[i].at = <const uint8_t*>PyBytes_AS_STRING(value)
         slices[i].size = PyBytes_GET_SIZE(value)
     return slices
@@ -373,12 +442,17 @@ def replace_spans(bytes payload not None, index, edits, mask=None):
         free(job.slices)
 
 
+replace_points = replace_logs = replace_spans
+
+
 def sample(bytes payload not None, index, mask, thresholds, suffixes=(), suffix=None):
     cdef Job job
     cdef const uint8_t[::1] flags = as_flags(mask)
     cdef const uint64_t[::1] limits = np.ascontiguousarray(thresholds, np.uint64)
     cdef const int16_t[::1] chosen
     cdef list values = list(suffixes)
+    if isinstance(index, (PointIndex, LogIndex)):
+        raise TypeError("only spans have a tracestate to sample by")
     start(&job, index, flags)
     if limits.shape[0] != job.rows:
         raise ValueError("thresholds has one entry per row of the index")

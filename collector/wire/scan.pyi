@@ -4,18 +4,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.wire.columns import Rows
+from collector.wire.malformed import MAX_PAYLOAD as MAX_PAYLOAD
+from collector.wire.malformed import Malformed as Malformed
+
 Where = Literal["resource", "span", "event"]
 
-class Malformed(ValueError):
-    """The bytes are not an OTLP request that protobuf would accept (or exceed a limit). The message holds no payload."""
-
-class SpanIndex:
+class SpanIndex(Rows):
     """Columns of one `ExportTraceServiceRequest`, one row per span in payload order. Arrays are read-only.
 
     Ids are big-endian integers (`trace_hi` is the first 8 bytes of the trace id). A field that is absent is 0.
     """
 
-    count: int
     trace_hi: NDArray[np.uint64]
     trace_lo: NDArray[np.uint64]
     span_id: NDArray[np.uint64]
@@ -42,8 +42,6 @@ class SpanIndex:
 
 BAD_TRACE_ID: int
 BAD_SPAN_ID: int
-MAX_PAYLOAD: int
-"""Largest payload that is indexed, 2**31 - 1 bytes."""
 
 class Probes:
     """Up to 64 conditions on a span, evaluated during the scan; each method adds one and returns its bit number (0-63).

@@ -7,83 +7,43 @@ a column nor a probe.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
 
+from collector.wire.columns cimport Columns
+from collector.wire.malformed cimport check_size, raise_fault
 from collector.wire.probes cimport (
     IN_RESOURCE, IN_SPAN, Plan, Probes as CompiledProbes, Text, match_attribute, match_event, match_span,
     may_match,
 )
 from collector.wire.schema cimport (
-    CORRUPT, EVENT, KEY_VALUE, LINK, NOT_UTF8, RESOURCE, SCOPE, SOUND, STATUS, TOO_DEEP, TOO_MANY_SPANS, Message,
-    check_key_value, check_message, text_of_common,
+    CORRUPT, EVENT, KEY_VALUE, LINK, NOT_UTF8, SOUND, STATUS, TOO_MANY, check_key_value, check_message, text_of_common,
 )
 from collector.wire.span_index cimport (
-    END, FLAGS, KIND, LENGTH, MATCHES, OFFSET, PARENT_ID, RESOURCE_ROW, SCOPE_ROW, SPAN_ID, START, STATUS_CODE,
-    TRACE_HI, TRACE_LO, Columns, SpanIndex as CompiledIndex,
+    BYTES, DEFECTS, END, FLAGS, HALVES, KIND, LENGTH, MATCHES, OFFSET, PARENT_ID, RESOURCE_ROW, SCOPE_ROW, SPAN_ID,
+    START, STATUS_CODE, TRACE_HI, TRACE_LO, WORDS, SpanIndex as CompiledIndex,
 )
 from collector.wire.utf8 cimport is_ascii, is_utf8
 from collector.wire.varint cimport (
     MAX_LEVELS, load_be64, load_le32, load_le64, read_size, read_tag, read_varint, skip_value,
 )
+from collector.wire.walk cimport Walk, count_leaves, visit_request
 
-from collector.wire.probes import Probes  # no-cython-lint: scan's contract has it
+from collector.wire.malformed import MAX_PAYLOAD, Malformed  # no-cython-lint: scan's contract has them
+from collector.wire.probes import Probes  # no-cython-lint: same
 from collector.wire.span_index import SpanIndex  # no-cython-lint: same
 
 BAD_TRACE_ID = 1
 BAD_SPAN_ID = 2
-MAX_PAYLOAD = 2**31 - 1
 
 cdef enum:
     BAD_TRACE = 1
     BAD_SPAN = 2
 
-cdef struct Walk:
-    const uint8_t* base
+cdef struct SpanWalk:
+    Walk walk
     const Plan* plan            # NULL without probes
-    bint strict                 # look into everything
-    int values                  # AnyValues inside one another, if strict
     Columns columns
-    uint32_t rows               # room in the columns
-    uint32_t row
-    uint32_t resource
-    uint32_t scope
     uint64_t inherited          # conditions that the current resource meets
-
-
-class Malformed(ValueError):
-    pass
-
-
-_FAULTS = {
-    CORRUPT: "not an OTLP trace request: the protobuf encoding is broken",
-    NOT_UTF8: "not an OTLP trace request: a string is not UTF-8",
-    TOO_DEEP: "values are nested too deeply",
-    TOO_MANY_SPANS: "too many spans in one request",
-}
-
-
-cdef int count_spans(const uint8_t* p, const uint8_t* end, int level, uint64_t* spans) noexcept nogil:
-    """Adds up the spans below a request (level 0), a ResourceSpans (1) or a ScopeSpans (2)."""
-    cdef uint32_t tag = 0
-    cdef uint32_t child = 0x0a if level == 0 else 0x12
-    cdef uint64_t size = 0
-    while p < end:
-        p = read_tag(p, end, &tag)
-        if p == NULL:
-            return CORRUPT
-        if tag == child:
-            p = read_size(p, end, &size)
-            if p == NULL:
-                return CORRUPT
-            if level == 2:
-                spans[0] += 1
-            elif count_spans(p, p + size, level + 1, spans) != SOUND:
-                return CORRUPT
-            p += size
-        else:
-            p = skip_value(p, end, tag, MAX_LEVELS - level)
-            if p == NULL:
-                return CORRUPT
-    return SOUND
 
 
 cdef int read_status(const uint8_t* p, const uint8_t* end, uint32_t* code) noexcept nogil:
@@ -121,21 +81,23 @@ cdef inline int check_run(
 
 cdef int index_span(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 nogil:
     """Fills one row. Where a field occurs more than once the last occurrence counts, as in protobuf."""
-    cdef const Plan* plan = walk.plan
+    cdef SpanWalk* spans = <SpanWalk*>walk
+    cdef const Columns* columns = &spans.columns
+    cdef const Plan* plan = spans.plan
     cdef bint strict = walk.strict
     cdef bint look = strict or (plan != NULL and plan.places[<int>IN_SPAN].sizes != 0)
     cdef uint32_t row = walk.row
     cdef uint32_t tag = 0, kind = 0, status = 0, flags = 0
     cdef uint64_t size = 0, start = 0, stop = 0, hi = 0, lo = 0, span_id = 0, value = 0
-    cdef uint64_t matches = walk.inherited
+    cdef uint64_t matches = spans.inherited
     cdef uint8_t defects = 0
     cdef Text trace = Text(p, 0), span = Text(p, 0), parent = Text(p, 0), name = Text(p, 0), state = Text(p, 0)
     cdef const uint8_t* body
     cdef const uint8_t* begin
     cdef const uint8_t* text_end
     cdef int fault = SOUND
-    walk.columns.halves[OFFSET - OFFSET][row] = <uint32_t>(p - walk.base)
-    walk.columns.halves[LENGTH - OFFSET][row] = <uint32_t>(end - p)
+    columns.halves[OFFSET][row] = <uint32_t>(p - walk.base)
+    columns.halves[LENGTH][row] = <uint32_t>(end - p)
     # As every SDK begins a span. Known distances keep the processor from waiting for each length before the next tag.
     if end - p >= 46 and p[0] == 0x0a and p[1] == 16 and p[18] == 0x12 and p[19] == 8:
         trace = Text(p + 2, 16)
@@ -248,64 +210,23 @@ cdef int index_span(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 
         defects |= BAD_SPAN
     if plan != NULL:
         matches = match_span(plan, name, state, status, flags, matches)
-    walk.columns.words[TRACE_HI][row] = hi
-    walk.columns.words[TRACE_LO][row] = lo
-    walk.columns.words[SPAN_ID][row] = span_id
-    walk.columns.words[PARENT_ID][row] = load_be64(parent.data) if parent.size == 8 else 0
-    walk.columns.words[START][row] = start
-    walk.columns.words[END][row] = stop
-    walk.columns.words[MATCHES][row] = matches
-    walk.columns.halves[RESOURCE_ROW - OFFSET][row] = walk.resource
-    walk.columns.halves[SCOPE_ROW - OFFSET][row] = walk.scope
-    walk.columns.halves[KIND - OFFSET][row] = kind
-    walk.columns.halves[STATUS_CODE - OFFSET][row] = status
-    walk.columns.halves[FLAGS - OFFSET][row] = flags
-    walk.columns.defects[row] = defects
-    walk.row = row + 1
+    columns.words[TRACE_HI][row] = hi
+    columns.words[TRACE_LO][row] = lo
+    columns.words[SPAN_ID][row] = span_id
+    columns.words[PARENT_ID][row] = load_be64(parent.data) if parent.size == 8 else 0
+    columns.words[START][row] = start
+    columns.words[END][row] = stop
+    columns.words[MATCHES][row] = matches
+    columns.halves[RESOURCE_ROW][row] = walk.resource
+    columns.halves[SCOPE_ROW][row] = walk.scope
+    columns.halves[KIND][row] = kind
+    columns.halves[STATUS_CODE][row] = status
+    columns.halves[FLAGS][row] = flags
+    columns.bytes[DEFECTS][row] = defects
     return SOUND
 
 
-cdef int check_field(Walk* walk, uint32_t tag, const uint8_t* p, uint64_t size, Message header) noexcept nogil:
-    """The fields beside the children of a ResourceSpans or a ScopeSpans: the header and the schema URL."""
-    if not walk.strict:
-        return SOUND
-    if tag == 0x0a:
-        return check_message(header, p, p + size, MAX_LEVELS - (2 if header == RESOURCE else 3), walk.values)
-    if tag == 0x1a and not is_utf8(p, size):
-        return NOT_UTF8
-    return SOUND
-
-
-cdef int index_scope(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 nogil:
-    cdef uint32_t tag = 0
-    cdef uint64_t size = 0
-    cdef int fault
-    while p < end:
-        p = read_tag(p, end, &tag)
-        if p == NULL:
-            return CORRUPT
-        if tag & 7 != 2:
-            p = skip_value(p, end, tag, MAX_LEVELS - 2)
-            if p == NULL:
-                return CORRUPT
-            continue
-        p = read_size(p, end, &size)
-        if p == NULL:
-            return CORRUPT
-        if tag == 0x12:
-            if walk.row == walk.rows:
-                return CORRUPT
-            fault = index_span(walk, p, p + size)
-        else:
-            fault = check_field(walk, tag, p, size, SCOPE)
-        if fault != SOUND:
-            return fault
-        p += size
-    walk.scope += 1
-    return SOUND
-
-
-cdef int match_resource(Walk* walk, const uint8_t* p, const uint8_t* end, bint inside) except -1 nogil:
+cdef int match_resource(SpanWalk* walk, const uint8_t* p, const uint8_t* end, bint inside) except -1 nogil:
     """Evaluates the conditions on the resource, which may stand behind its spans and may occur in several parts.
 
     Goes over a ResourceSpans, and over each Resource that it finds there (`inside`).
@@ -337,59 +258,10 @@ cdef int match_resource(Walk* walk, const uint8_t* p, const uint8_t* end, bint i
     return SOUND
 
 
-cdef int index_resource(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 nogil:
-    cdef uint32_t tag = 0
-    cdef uint64_t size = 0
-    cdef int fault
+cdef int enter_resource(Walk* at, const uint8_t* p, const uint8_t* end) except -1 nogil:
+    cdef SpanWalk* walk = <SpanWalk*>at
     walk.inherited = 0
-    if walk.plan != NULL and walk.plan.places[<int>IN_RESOURCE].sizes:
-        fault = match_resource(walk, p, end, False)
-        if fault != SOUND:
-            return fault
-    while p < end:
-        p = read_tag(p, end, &tag)
-        if p == NULL:
-            return CORRUPT
-        if tag & 7 != 2:
-            p = skip_value(p, end, tag, MAX_LEVELS - 1)
-            if p == NULL:
-                return CORRUPT
-            continue
-        p = read_size(p, end, &size)
-        if p == NULL:
-            return CORRUPT
-        if tag == 0x12:
-            fault = index_scope(walk, p, p + size)
-        else:
-            fault = check_field(walk, tag, p, size, RESOURCE)
-        if fault != SOUND:
-            return fault
-        p += size
-    walk.resource += 1
-    return SOUND
-
-
-cdef int index_request(Walk* walk, const uint8_t* p, const uint8_t* end) except -1 nogil:
-    cdef uint32_t tag = 0
-    cdef uint64_t size = 0
-    cdef int fault
-    while p < end:
-        p = read_tag(p, end, &tag)
-        if p == NULL:
-            return CORRUPT
-        if tag == 0x0a:
-            p = read_size(p, end, &size)
-            if p == NULL:
-                return CORRUPT
-            fault = index_resource(walk, p, p + size)
-            if fault != SOUND:
-                return fault
-            p += size
-        else:
-            p = skip_value(p, end, tag, MAX_LEVELS)
-            if p == NULL:
-                return CORRUPT
-    return SOUND
+    return match_resource(walk, p, end, False)
 
 
 cdef CompiledIndex run(bytes payload, CompiledProbes probes, bint strict, uint64_t max_spans, int max_depth):
@@ -397,38 +269,38 @@ cdef CompiledIndex run(bytes payload, CompiledProbes probes, bint strict, uint64
     cdef const uint8_t* end = base + PyBytes_GET_SIZE(payload)
     cdef uint64_t spans = 0
     cdef CompiledIndex index
-    cdef Walk walk
+    cdef SpanWalk walk
     cdef int fault
-    if len(payload) > MAX_PAYLOAD:
-        raise Malformed("larger than the largest request that is indexed")
+    check_size(payload)
     with nogil:
-        fault = count_spans(base, end, 0, &spans)
+        fault = count_leaves(base, end, 0, &spans, NULL, NULL)
         if fault == SOUND and max_spans and spans > max_spans:
-            fault = TOO_MANY_SPANS
-    if fault != SOUND:
-        raise Malformed(_FAULTS[fault])
+            fault = TOO_MANY
+    raise_fault(fault)
     index = CompiledIndex.__new__(CompiledIndex)
-    index.allocate(spans, &walk.columns)
-    walk.base = base
+    index.allocate(spans, WORDS, HALVES, BYTES, &walk.columns)
+    memset(&walk.walk, 0, sizeof(Walk))
+    walk.walk.base = base
+    walk.walk.strict = strict
+    walk.walk.values = max_depth
+    walk.walk.rows = <uint32_t>spans
+    walk.walk.leaf = index_span
     walk.plan = NULL
-    walk.strict = strict
-    walk.values = max_depth
-    walk.rows = <uint32_t>spans
-    walk.row = walk.resource = walk.scope = 0
     walk.inherited = 0
     if probes is None:
         with nogil:
-            fault = index_request(&walk, base, end)
+            fault = visit_request(&walk.walk, base, end)
     else:
         walk.plan = &probes.plan
+        if walk.plan.places[<int>IN_RESOURCE].sizes:
+            walk.walk.enter_resource = enter_resource
         probes.scans += 1
         try:
             with nogil:
-                fault = index_request(&walk, base, end)
+                fault = visit_request(&walk.walk, base, end)
         finally:
             probes.scans -= 1
-    if fault != SOUND:
-        raise Malformed(_FAULTS[fault])
+    raise_fault(fault)
     return index
 
 

@@ -20,6 +20,26 @@ cdef enum Message:
     ANY_VALUE
     ARRAY_VALUE
     KEY_VALUE_LIST
+    METRICS_REQUEST
+    RESOURCE_METRICS
+    SCOPE_METRICS
+    METRIC
+    GAUGE
+    SUM
+    HISTOGRAM
+    EXPONENTIAL_HISTOGRAM
+    SUMMARY
+    NUMBER_POINT
+    HISTOGRAM_POINT
+    EXPONENTIAL_POINT
+    SUMMARY_POINT
+    BUCKETS
+    QUANTILE
+    EXEMPLAR
+    LOGS_REQUEST
+    RESOURCE_LOGS
+    SCOPE_LOGS
+    LOG_RECORD
     MESSAGES        # how many there are
 
 cdef enum Fault:
@@ -27,7 +47,8 @@ cdef enum Fault:
     CORRUPT
     NOT_UTF8
     TOO_DEEP
-    TOO_MANY_SPANS
+    TOO_MANY
+    NO_MEMORY
 
 cdef int check_message(
     Message message, const uint8_t* p, const uint8_t* end, int levels, int values

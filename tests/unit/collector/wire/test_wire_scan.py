@@ -8,6 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -217,22 +219,33 @@ def messages(descriptor: Descriptor, seen: dict[str, Descriptor]) -> dict[str, D
     return seen
 
 
-def test_every_string_and_message_of_the_installed_descriptors_is_looked_into() -> None:
+def all_messages() -> dict[str, Descriptor]:
+    seen: dict[str, Descriptor] = {}
+    for request in (ExportTraceServiceRequest, ExportMetricsServiceRequest, ExportLogsServiceRequest):
+        messages(request.DESCRIPTOR, seen)
+    return seen
+
+
+def test_every_string_message_and_packed_field_of_the_installed_descriptors_is_looked_into() -> None:
+    wide = {FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FIXED64, FieldDescriptor.TYPE_SFIXED64}
+    varints = {FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT32}
     expected: dict[str, dict[int, str]] = {}
-    for name, descriptor in messages(ExportTraceServiceRequest.DESCRIPTOR, {}).items():
+    for name, descriptor in all_messages().items():
         expected[name] = {}
         for part in descriptor.fields:
             if part.type == FieldDescriptor.TYPE_STRING:
                 expected[name][part.number] = "string"
             elif part.message_type is not None:
                 expected[name][part.number] = part.message_type.full_name
+            elif part.is_packed:
+                assert part.type in wide | varints
+                expected[name][part.number] = "packed words" if part.type in wide else "packed varints"
     assert checked_fields() == expected
 
 
-def test_the_descriptors_hold_no_packed_scalars_groups_or_maps() -> None:
-    for descriptor in messages(ExportTraceServiceRequest.DESCRIPTOR, {}).values():
+def test_the_descriptors_hold_no_groups_or_maps() -> None:
+    for descriptor in all_messages().values():
         for part in descriptor.fields:
-            assert not part.is_packed
             assert part.type != FieldDescriptor.TYPE_GROUP
             assert part.message_type is None or not part.message_type.GetOptions().map_entry
 
@@ -268,12 +281,12 @@ def test_groups_nest_as_deep_as_in_protobuf(place: str) -> None:
 
 def test_too_many_spans_are_refused_before_anything_is_allocated() -> None:
     assert validate(request(b"", b""), max_spans=2).count == 2
-    with pytest.raises(Malformed, match="too many spans"):
+    with pytest.raises(Malformed, match="too many items"):
         validate(request(b"", b"", b""), max_spans=2)
     payload = field(0x0A, field(0x12, b"\x12\x00" * 1_000_000))
     tracemalloc.start()
     try:
-        with pytest.raises(Malformed, match="too many spans"):
+        with pytest.raises(Malformed, match="too many items"):
             validate(payload, max_spans=999_999)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:

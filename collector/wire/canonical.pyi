@@ -1,0 +1,1 @@
+"""Attributes as protobuf would write them; it is for other compiled modules."""

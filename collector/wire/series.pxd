@@ -1,0 +1,1 @@
+cdef tuple hash_points(bytes payload, Py_ssize_t count)

@@ -1,0 +1,1 @@
+"""Hashes of data points and of the series they belong to; see `PointIndex`."""

@@ -1,0 +1,78 @@
+"""The indexes of metrics and logs, and what is selected and replaced by them, as protobuf has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from otlp_messages import random_request, untidy
+
+from tests.fuzz.mutate import damage, rearrange
+from tests.fuzz.signals import SCAN, check, check_rewriting, parse
+
+if TYPE_CHECKING:
+    from random import Random
+
+randoms = st.randoms(use_true_random=False)
+both = pytest.mark.parametrize("signal", ["metrics", "logs"])
+
+
+@both
+@settings(max_examples=40, deadline=None)
+@given(rnd=randoms)
+def test_valid_messages_with_all_fields(signal: str, rnd: Random) -> None:
+    payload = random_request(rnd, signal).SerializeToString()
+    assert check(signal, payload)
+    check_rewriting(rnd, signal, payload)
+
+
+@both
+@settings(max_examples=40, deadline=None)
+@given(rnd=randoms)
+def test_other_encodings(signal: str, rnd: Random) -> None:
+    payload = untidy(rnd, random_request(rnd, signal))
+    assert check(signal, payload)
+    check_rewriting(rnd, signal, payload)
+    for _ in range(3):
+        payload = rearrange(rnd, payload)
+        if check(signal, payload):
+            check_rewriting(rnd, signal, payload)
+
+
+@both
+@settings(max_examples=40, deadline=None)
+@given(rnd=randoms)
+def test_damaged_bytes(signal: str, rnd: Random) -> None:
+    payload, other = (random_request(rnd, signal).SerializeToString() for _ in range(2))
+    for _ in range(5):
+        check(signal, damage(rnd, payload, other))
+
+
+@both
+@settings(max_examples=200, deadline=None)
+@given(payload=st.binary(max_size=200))
+def test_random_bytes(signal: str, payload: bytes) -> None:
+    check(signal, payload)
+
+
+@both
+@settings(max_examples=200, deadline=None)
+@given(tag=st.sampled_from([0x2A, 0x3A, 0x4A, 0x52, 0x5A]), body=st.binary(max_size=40))
+def test_random_bytes_as_an_item(signal: str, tag: int, body: bytes) -> None:
+    leaf = bytes([0x0A, len(body)]) + body
+    leaf = bytes([tag, len(leaf)]) + leaf if signal == "metrics" else body
+    scope = bytes([0x12, len(leaf)]) + leaf
+    check(signal, bytes([0x0A, len(scope) + 2, 0x12, len(scope)]) + scope)
+
+
+@both
+@settings(max_examples=15, deadline=None)
+@given(rnd=randoms)
+def test_concatenated_requests_are_indexed_as_one(signal: str, rnd: Random) -> None:
+    parts = [rearrange(rnd, random_request(rnd, signal).SerializeToString()) for _ in range(3)]
+    parts = [part for part in parts if parse(signal, part) is not None]
+    payload = b"".join(parts)
+    assert check(signal, payload)
+    assert SCAN[signal](payload).time.tolist() == [time for part in parts for time in SCAN[signal](part).time.tolist()]
