@@ -9,6 +9,19 @@ from collector.wire.schema cimport SOUND
 cdef int put_key_value(Buffer* out, const uint8_t* p, const uint8_t* end, int depth) noexcept nogil
 
 
+cdef inline bint is_shortest(const uint8_t* p, Py_ssize_t size) noexcept nogil:
+    """Whether these bytes are one varint, no longer than it needs to be. False for the longest ones: perhaps not."""
+    cdef Py_ssize_t i
+    if size == 1:
+        return p[0] < 0x80
+    if size > 9:
+        return False
+    for i in range(size - 1):
+        if p[i] < 0x80:
+            return False
+    return 0 < p[size - 1] < 0x80
+
+
 cdef inline bint is_canonical(const uint8_t* p, const uint8_t* end) noexcept nogil:
     """Whether this is a KeyValue as SDKs write it: a key, then a scalar value, one-byte lengths. False: perhaps not."""
     cdef Py_ssize_t size = end - p
@@ -25,7 +38,7 @@ cdef inline bint is_canonical(const uint8_t* p, const uint8_t* end) noexcept nog
     if p[2] == 0x0a:                                    # string_value
         return p[3] == value - 2
     if p[2] == 0x18:                                    # int_value
-        return value == 2 and p[3] < 0x80
+        return is_shortest(p + 3, value - 1)
     if p[2] == 0x10:                                    # bool_value
         return value == 2 and p[3] < 2
     return p[2] == 0x21 and value == 9                  # double_value

@@ -50,6 +50,21 @@ cdef int index_record(Walk* walk, const uint8_t* p, const uint8_t* end) except -
         if fault != SOUND:
             return fault
     while p < end:
+        while end - p >= 2 and p[0] == 0x32 and p[1] < 0x80:        # a run of attributes
+            if p[1] > end - p - 2:
+                return CORRUPT
+            p += 2 + p[1]
+        if p == end:
+            break
+        # As SDKs end a record. Known distances keep the processor from waiting for each length before the next tag.
+        if end - p >= 33 and p[0] == 0x45 and p[5] == 0x4a and p[6] == 16 and p[23] == 0x52 and p[24] == 8:
+            flags = load_le32(p + 1)
+            trace = p + 7
+            trace_size = 16
+            span = p + 25
+            span_size = 8
+            p += 33
+            continue
         p = read_tag(p, end, &tag)
         if p == NULL:
             return CORRUPT
