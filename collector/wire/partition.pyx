@@ -6,19 +6,22 @@ scope which bytes stand beside its children: its header, which each part with a 
 the parts. All of it without the GIL.
 """
 
-from collector.wire.scan import MAX_PAYLOAD, Malformed
+from collector.wire.malformed import MAX_PAYLOAD, Malformed
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from collector.wire.fields cimport BYTES, Field, read_field
 from collector.wire.last_field cimport ROOM, Search, find_last
+from collector.wire.metric cimport count_points
 from collector.wire.murmur3 cimport mix32, murmur3
 from collector.wire.regroup cimport (
     MALFORMED, NO_MEMORY, OK, TOO_MUCH, Group, Job, Leaf, header_of, make_room, plan, sort_leaves, write_part,
 )
+from collector.wire.schema cimport SOUND
+from collector.wire.walk cimport Count, count_leaves
 
 MAX_PARTITIONS = 10_000
 
@@ -26,23 +29,6 @@ cdef enum:
     TRACE_ID_OF_SPAN = 1
     TRACE_ID_OF_LOG = 9
     NO_TRACE_ID = 0
-
-
-cdef int64_t count_leaves(const uint8_t* at, const uint8_t* end, int level) noexcept nogil:
-    """Of a request (level 0), a resource (1) or a scope (2); MALFORMED when it is."""
-    cdef int64_t inner, found = 0
-    cdef Field field
-    while at < end:
-        if read_field(at, end, &field) < 0:
-            return MALFORMED
-        at = field.after
-        if field.wire != BYTES or field.number != <uint32_t>(2 if level else 1):
-            continue
-        inner = 1 if level == 2 else count_leaves(field.body, field.after, level + 1)
-        if inner < 0:
-            return MALFORMED
-        found += inner
-    return found
 
 
 cdef void extend(Job* job, Group* group, const Field* field) noexcept nogil:
@@ -155,6 +141,7 @@ cdef int find_leaves(Job* job, const uint8_t* at, const uint8_t* end) noexcept n
     cdef Group* scope
     cdef Leaf* leaf
     cdef Field field
+    cdef uint64_t items
     if make_room(<void**>&job.scopes, job.scope_count, &job.scope_room, sizeof(Group)) < 0:
         return NO_MEMORY
     scope = &job.scopes[job.scope_count]
@@ -167,6 +154,11 @@ cdef int find_leaves(Job* job, const uint8_t* at, const uint8_t* end) noexcept n
         if field.number != 2 or field.wire != BYTES:
             extend(job, scope, &field)
             continue
+        items = 1
+        if job.metrics:
+            items = 0
+            if count_points(field.body, field.after, &items) != SOUND:
+                return MALFORMED
         if make_room(<void**>&job.leaves, job.leaf_count, &job.leaf_room, sizeof(Leaf)) < 0:
             return NO_MEMORY
         leaf = &job.leaves[job.leaf_count]
@@ -174,6 +166,8 @@ cdef int find_leaves(Job* job, const uint8_t* at, const uint8_t* end) noexcept n
         leaf.body = <uint32_t>(field.body - job.base)
         leaf.size = <uint32_t>field.value
         leaf.scope = job.scope_count
+        leaf.items = <uint32_t>items
+        job.items += items
         job.leaf_count += 1
         if job.leaf_count - job.placed == 2 and place_pending(job) < 0:
             return MALFORMED
@@ -256,7 +250,8 @@ cdef check(int problem):
 
 cdef list run(bytes payload, int64_t partitions, int64_t max_bytes, uint32_t id_field, bint always_by_id):
     cdef Job job
-    cdef int64_t found
+    cdef uint64_t leaves = 0, points = 0
+    cdef Count inside = NULL
     cdef bint whole = False
     cdef int problem
     cdef uint32_t i
@@ -275,23 +270,26 @@ cdef list run(bytes payload, int64_t partitions, int64_t max_bytes, uint32_t id_
     job.max_bytes = max_bytes
     job.id_field = id_field
     job.always_by_id = always_by_id
+    job.metrics = id_field == NO_TRACE_ID
     if job.length == 0:
         return answer
+    if job.metrics:
+        inside = count_points
     if partitions == 1 and job.length <= job.max_bytes:
         with nogil:
-            found = count_leaves(job.base, job.base + job.length, 0)
-        check(<int>min(found, 0))
-        return [(0, payload, found)] if found else answer
+            problem = count_leaves(job.base, job.base + job.length, 0, &leaves, inside, &points)
+        check(OK if problem == SOUND else MALFORMED)
+        return [(0, payload, points if job.metrics else leaves)] if leaves else answer
     try:
         with nogil:
             problem = split(&job, &whole)
         check(problem)
         if whole:
-            return [(job.leaves[0].partition, payload, job.leaf_count)]
+            return [(job.leaves[0].partition, payload, job.items)]
         for i in range(job.part_count):
             out = PyBytes_FromStringAndSize(NULL, job.parts[i].size)
             job.parts[i].out = <uint8_t*>PyBytes_AS_STRING(out)
-            answer.append((job.parts[i].partition, out, job.parts[i].end - job.parts[i].first))
+            answer.append((job.parts[i].partition, out, job.parts[i].items))
         with nogil:
             for i in range(job.part_count):
                 write_part(&job, &job.parts[i])

@@ -30,6 +30,7 @@ cdef struct Leaf:
     uint32_t size            # of that
     uint32_t scope
     uint32_t partition
+    uint32_t items           # 1, or of a metric its data points
 
 
 cdef struct Group:           # a resource or a scope with leaves; or the request itself
@@ -44,6 +45,7 @@ cdef struct Part:
     uint32_t partition
     uint32_t first           # in `order`
     uint32_t end
+    uint64_t items           # of its leaves
     uint64_t size
     uint8_t* out
 
@@ -64,11 +66,13 @@ cdef struct Job:
     uint32_t partitions
     uint32_t id_field        # the leaves' trace id, or NO_TRACE_ID
     bint always_by_id        # even where it isn't a valid one
+    bint metrics             # the leaves are metrics, which hold the items
     # what was found
     Leaf* leaves
     uint32_t leaf_count
     uint32_t leaf_room
     uint32_t placed
+    uint64_t items
     Group* scopes            # with leaves, as the resources
     uint32_t scope_count
     uint32_t scope_room
@@ -144,12 +148,16 @@ cdef inline void grow(const Job* job, Sizes* sizes, const Leaf* leaf, bint first
 
 
 cdef inline int add_part(Job* job, uint32_t partition, uint32_t first, uint32_t end, uint64_t size) noexcept nogil:
+    cdef uint64_t items = 0
+    cdef uint32_t i
     job.total += size
     if job.total > (1 + GROWTH) * job.length + GROWTH_BASE:
         return TOO_MUCH
     if make_room(<void**>&job.parts, job.part_count, &job.part_room, sizeof(Part)) < 0:
         return NO_MEMORY
-    job.parts[job.part_count] = Part(partition, first, end, size, NULL)
+    for i in range(first, end):
+        items += job.leaves[job.order[i]].items
+    job.parts[job.part_count] = Part(partition, first, end, items, size, NULL)
     job.part_count += 1
     return OK
 

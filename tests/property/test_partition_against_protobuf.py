@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otlp_messages import REQUESTS, UNKNOWN, random_request, untidy, varint
 
@@ -104,6 +105,16 @@ def field(tag: bytes, body: bytes) -> bytes:
     return tag + varint(len(body)) + body
 
 
+def items(signal: str, placed: list[Placed]) -> int:
+    if signal != "metrics":
+        return len(placed)
+    metrics = [Metric.FromString(one.leaf.body) for one in placed]
+    kinds = [metric.WhichOneof("data") for metric in metrics]
+    return sum(
+        len(getattr(one, kind).data_points) for one, kind in zip(metrics, kinds, strict=True) if kind is not None
+    )
+
+
 def assembled(placed: list[Placed]) -> bytes:
     out = b""
     for _, in_resource in groupby(placed, key=lambda one: one.place[0]):
@@ -142,20 +153,23 @@ def test_parts_hold_every_leaf_where_it_belongs(signal: str, seed: int) -> None:
     if len(wanted) == 1 and len(payload) <= limit:
         (number, whole, count) = parts[0]
         assert whole is payload
-        assert count == len(wanted[number])
+        assert count == items(signal, wanted[number])
         return
     stray = beside(REQUEST.FromString(payload))
     if parts and len(stray) + len(assembled(wanted[parts[0][0]][:1])) > limit:
         stray = b""
     rest = dict(wanted)
-    for number, part, count in parts:
+    for number, part, found in parts:
+        count = len(leaves(part))
+        assert found == items(signal, rest[number][:count])
         assert part == stray + assembled(rest[number][:count])
         assert len(part) <= limit or count == 1
         assert REQUESTS[signal]().ParseFromString(part) == len(part)
         rest[number], stray = rest[number][count:], b""
     assert not any(rest.values())
-    for (number, part, count), (next_number, _, _) in pairwise(parts):
+    for (number, part, _), (next_number, _, _) in pairwise(parts):
         if number == next_number:
+            count = len(leaves(part))
             more = wanted[number][: count + 1]
             assert len(part) - len(assembled(more[:count])) + len(assembled(more)) > limit
             del wanted[number][:count]

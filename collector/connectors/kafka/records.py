@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-
 from collector.batch import ANONYMOUS, Context, Signal
-from collector.wire import Malformed, validate
+from collector.wire import Malformed, validate, validate_logs, validate_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from aiokafka import ConsumerRecord
+
+    from collector.wire import LogIndex, PointIndex, SpanIndex
 
 SIGNAL = "butterfly-signal"
 TENANT = "butterfly-tenant"
 
 Headers = list[tuple[str, bytes]]
+
+_VALIDATE: Mapping[Signal, Callable[[bytes], SpanIndex | PointIndex | LogIndex]] = {
+    Signal.TRACES: validate,
+    Signal.METRICS: validate_metrics,
+    Signal.LOGS: validate_logs,
+}
 
 
 def headers(signal: Signal, context: Context) -> Headers:
@@ -53,19 +57,13 @@ def context_of(given: Sequence[tuple[str, bytes | None]], signal: Signal) -> Con
 
 
 def count_items(payload: bytes, signal: Signal) -> int:
-    """How many spans, metrics or log records a payload from a topic holds. Raises `UnreadableError`.
+    """How many spans, data points or log records a payload from a topic holds. Raises `UnreadableError`.
 
     Everybody who may write to the topic can write anything: it is checked as strictly as what a receiver takes.
     """
     try:
-        if signal is Signal.TRACES:
-            return validate(payload).count
-        if signal is Signal.METRICS:
-            metrics = ExportMetricsServiceRequest.FromString(payload)
-            return sum(len(scope.metrics) for each in metrics.resource_metrics for scope in each.scope_metrics)
-        logs = ExportLogsServiceRequest.FromString(payload)
-        return sum(len(scope.log_records) for each in logs.resource_logs for scope in each.scope_logs)
-    except (Malformed, DecodeError):
+        return _VALIDATE[signal](payload).count
+    except Malformed:
         raise UnreadableError("malformed") from None
 
 

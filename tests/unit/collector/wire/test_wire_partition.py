@@ -76,7 +76,7 @@ def test_partitions_never_change() -> None:
     for name in ("checkout", "cart"):
         one = metrics.resource_metrics.add()
         one.resource.attributes.append(attribute("service.name", name))
-        one.scope_metrics.add().metrics.add(name="up")
+        one.scope_metrics.add().metrics.add(name="up").gauge.data_points.add()
     assert [part[0] for part in partition_metrics(metrics.SerializeToString(), 1000, UNLIMITED)] == [540, 866]
 
 
@@ -152,7 +152,7 @@ def test_logs_go_by_trace_or_else_by_resource() -> None:
     records.resource.attributes.append(attribute("zone", "b"))
     metrics = ExportMetricsServiceRequest()
     like = metrics.resource_metrics.add(resource=records.resource)
-    like.scope_metrics.add().metrics.add(name="up")
+    like.scope_metrics.add().metrics.add(name="up").gauge.data_points.add()
     home = partition_metrics(metrics.SerializeToString(), 1000, UNLIMITED)[0][0]
     found = {
         part: [
@@ -170,17 +170,30 @@ def test_order_of_attributes_does_not_matter_to_metrics() -> None:
     for order in permutations(attributes):
         one = metrics.resource_metrics.add()
         one.resource.attributes.extend(order)
-        one.scope_metrics.add().metrics.add(name="up")
+        one.scope_metrics.add().metrics.add(name="up").gauge.data_points.add()
     split = request(
         field(b"\x0a", field(b"\x0a", attributes[2].SerializeToString())),
-        scope(field(b"\x12", field(b"\x0a", b"up"))),
+        scope(field(b"\x12", field(b"\x0a", b"up") + field(b"\x2a", b"\x0a\x00"))),
         field(b"\x0a", b"".join(field(b"\x0a", one.SerializeToString()) for one in attributes[:2])),
     )
     other = metrics.resource_metrics.add()
     other.resource.attributes.extend(attributes[:2])
-    other.scope_metrics.add().metrics.add(name="up")
+    other.scope_metrics.add().metrics.add(name="up").gauge.data_points.add()
     counts = [leaves for _, _, leaves in partition_metrics(metrics.SerializeToString() + split, 1000, UNLIMITED)]
     assert sorted(counts) == [1, 7]
+
+
+def test_items_of_metrics_are_the_data_points_that_count() -> None:
+    metrics = ExportMetricsServiceRequest()
+    for number in range(5):
+        metric = metrics.resource_metrics.add().scope_metrics.add().metrics.add(name="up")
+        for _ in range(number):
+            metric.sum.data_points.add()
+    lost = field(b"\x2a", b"\x0a\x00" * 3) + field(b"\x3a", b"\x0a\x00") + field(b"\x3a", b"\x0a\x00")
+    payload = metrics.SerializeToString() + request(scope(field(b"\x12", lost)))
+    assert partition_metrics(payload, 1, UNLIMITED) == [(0, payload, 12)]
+    assert partition_metrics(payload, 7, UNLIMITED) == [(0, payload, 12)]
+    assert [points for _, _, points in partition_metrics(payload, 1, 1)] == [0, 1, 2, 3, 4, 2]
 
 
 def test_resources_spread_evenly() -> None:
@@ -188,7 +201,7 @@ def test_resources_spread_evenly() -> None:
     for number in range(4000):
         one = metrics.resource_metrics.add()
         one.resource.attributes.extend([attribute("service.name", "cart"), attribute("host.name", f"node-{number}")])
-        one.scope_metrics.add().metrics.add(name="up")
+        one.scope_metrics.add().metrics.add(name="up").gauge.data_points.add()
     counts = [leaves for _, _, leaves in partition_metrics(metrics.SerializeToString(), 16, UNLIMITED)]
     assert len(counts) == 16
     assert 190 < min(counts) <= max(counts) < 310
@@ -253,7 +266,7 @@ def peak_kib() -> int:
 def test_millions_of_empty_things_cost_little() -> None:
     spans = request(scope(b"\x12\x00" * 1_000_000))
     scopes = request(b"\x12\x00" * 1_000_000)
-    lonely = request(scope(b"\x12\x00")) * 200_000
+    lonely = request(scope(b"\x12\x04\x2a\x02\x0a\x00")) * 200_000
     holes = request(scope(b"\x12\x00\xb8\x3f\x05" * 300_000))
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = peak_kib()
@@ -261,7 +274,7 @@ def test_millions_of_empty_things_cost_little() -> None:
     assert partition_spans(spans, 1000, UNLIMITED)[0][1] is spans
     assert sum(leaves for _, _, leaves in partition_spans(spans, 1000, len(spans) // 2)) == 1_000_000
     assert partition_spans(scopes, 1000, UNLIMITED) == []
-    assert sum(leaves for _, _, leaves in partition_metrics(lonely, 1000, len(lonely) // 2)) == 200_000
+    assert sum(points for _, _, points in partition_metrics(lonely, 1000, len(lonely) // 2)) == 200_000
     assert sum(leaves for _, _, leaves in partition_logs(holes, 1000, len(holes) - 1)) == 300_000
     assert time.process_time() - begin < 2
     assert peak_kib() - before < 120 * 1024

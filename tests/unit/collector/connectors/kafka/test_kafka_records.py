@@ -22,9 +22,9 @@ def spans(count):
 
 def metrics(count):
     request = ExportMetricsServiceRequest()
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="m")
     for number in range(count):
-        scope = request.resource_metrics.add().scope_metrics.add()
-        scope.metrics.add(name=f"m{number}").gauge.data_points.add(as_int=1)
+        metric.gauge.data_points.add(as_int=number)
     return request.SerializeToString()
 
 
