@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from collector.api import ANONYMOUS, BuildContext, Context, Outcome, Signal
 from receivers.otlp import OtlpReceiver
 from receivers.otlp.config import OtlpConfig
-from receivers.otlp.grpc_server import TRACES
+from receivers.otlp.signals import TRACES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +112,7 @@ def send(port: int, message: bytes, outstanding: int, stop: Event) -> None:
         for n in range(4)
     ]
     room = threading.Semaphore(outstanding)
-    calls = [channel.unary_unary(TRACES, None, None) for channel in channels]
+    calls = [channel.unary_unary(TRACES.method, None, None) for channel in channels]
     while not stop.is_set():
         for call in calls:
             room.acquire()

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import orjson
 
 from collector.api import BuildContext, Exporter, ExporterOptions, Signal, option, to_json
+from exporters.debug_lines import LINES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from numpy.typing import NDArray
 
     from collector.api import Batch
+
+_NAMES = {
+    Signal.TRACES: ("Traces: resource spans", "spans"),
+    Signal.METRICS: ("Metrics: resource metrics", "data points"),
+    Signal.LOGS: ("Logs: resource logs", "log records"),
+}
 
 
 class DebugOptions(ExporterOptions):
     """Options of `debug`."""
 
     verbosity: Literal["basic", "normal", "detailed"] = option(
-        "basic", about="`basic` counts, `normal` gives a line a span, `detailed` all there is."
+        "basic", about="`basic` counts, `normal` gives a line an item, `detailed` all there is."
     )
     sampling_initial: int = option(2, about="Batches shown in each second before sampling begins.", ge=0)
     sampling_thereafter: int = option(1, about="After those, every n-th batch is shown; 0 shows none.", ge=0)
@@ -31,7 +38,6 @@ class DebugExporter(Exporter):
     """Writes batches to the log at level INFO. See `docs/components/debug.md`."""
 
     Config = DebugOptions
-    signals = frozenset({Signal.TRACES})
     order = "fifo"
 
     def __init__(self, config: DebugOptions, context: BuildContext) -> None:
@@ -58,29 +64,23 @@ class DebugExporter(Exporter):
 
 
 def _counts(batch: Batch) -> str:
-    """What the index says; nothing is decoded for it. A resource without spans doesn't count."""
-    resources = batch.index.resource if batch.mask is None else batch.index.resource[batch.mask]
-    # Ordinals in payload order: each step to another value is one more resource.
-    count = int(np.count_nonzero(np.diff(resources))) + 1 if len(resources) else 0
-    return f"Traces: resource spans {count}, spans {len(resources)}"
+    """What the index says; nothing is decoded for it. What holds no items doesn't count."""
+    resources, items = _NAMES[batch.signal]
+    index = batch.index
+    parts = [f"{resources} {_distinct(index.resource, batch.mask)}"]
+    if batch.signal is Signal.METRICS:
+        parts.append(f"metrics {_distinct(index.metric, batch.mask)}")
+    return ", ".join([*parts, f"{items} {len(batch)}"])
+
+
+def _distinct(ordinals: NDArray[np.uint32], mask: NDArray[np.bool_] | None) -> int:
+    """How many there are. Ordinals are in payload order: each step to another value is one more."""
+    chosen = ordinals if mask is None else ordinals[mask]
+    return int(np.count_nonzero(np.diff(chosen))) + 1 if len(chosen) else 0
 
 
 def _describe(payload: bytes, signal: Signal, verbosity: str) -> str:
     request = orjson.loads(to_json(payload, signal.value))
     if verbosity == "normal":
-        return "".join(f"\n{_line(span)}" for span in _spans(request))
+        return "".join(f"\n{line}" for line in LINES[signal](request))
     return "\n" + orjson.dumps(request, option=orjson.OPT_INDENT_2).decode()
-
-
-def _spans(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for resource in request.get("resourceSpans", []):
-        for scope in resource.get("scopeSpans", []):
-            yield from scope.get("spans", [])
-
-
-def _line(span: dict[str, Any]) -> str:
-    """One span on one line: whatever it holds is quoted, so that it can't begin a line of its own."""
-    took = (int(span.get("endTimeUnixNano", 0)) - int(span.get("startTimeUnixNano", 0))) / 1e6
-    attributes = {each["key"]: each.get("value") for each in span.get("attributes", []) if "key" in each}
-    name, detail = (orjson.dumps(each).decode() for each in (span.get("name", ""), attributes))
-    return f"{name} {span.get('traceId', '')} {span.get('spanId', '')} {took:.3f}ms {detail}"

@@ -56,19 +56,19 @@ _TABLE = (
         "butterfly_receiver_requests_total",
         "counter",
         "Requests answered, by outcome.",
-        ("receiver", "transport", "outcome"),
+        ("receiver", "signal", "transport", "outcome"),
     ),
     Metric(
         "butterfly_receiver_rejected_items_total",
         "counter",
         "Items refused for good, by reason.",
-        ("receiver", "reason"),
+        ("receiver", "signal", "reason"),
     ),
     Metric(
         "butterfly_receiver_ack_seconds",
         "histogram",
         "From a request's arrival to its answer.",
-        ("receiver", "transport"),
+        ("receiver", "signal", "transport"),
         _SECONDS,
     ),
     # -- admission

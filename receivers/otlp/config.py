@@ -91,6 +91,8 @@ class HttpOptions(Options):
 
     endpoint: Address = option("localhost:4318", about="Address and port to listen on.")
     traces_url_path: str = option("/v1/traces", about="Path that takes traces.", pattern="^/[!-~]*$")
+    metrics_url_path: str = option("/v1/metrics", about="Path that takes metrics.", pattern="^/[!-~]*$")
+    logs_url_path: str = option("/v1/logs", about="Path that takes logs.", pattern="^/[!-~]*$")
     max_request_body_size: Size = option(20 << 20, about="Largest body, decompressed.", gt=0, le=512 << 20)
     max_connections: int = option(1024, about="Connections at once; past that, silent ones are closed.", gt=0)
     read_timeout: Duration = option(seconds(10), about="Time for a request's body to arrive.", gt=0)
@@ -125,6 +127,8 @@ class OtlpConfig(Options):
         about="Spans in one request at the most; bounds what a tiny compressed request can cost.",
         gt=0,
     )
+    max_data_points_per_request: int = option(250_000, about="The same for the data points of metrics.", gt=0)
+    max_log_records_per_request: int = option(250_000, about="The same for log records.", gt=0)
     ack_timeout: Duration = option(
         seconds(30),
         about="Ask to send again when the data isn't safe after this long; it may arrive all the same.",

@@ -29,17 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from receivers.otlp.config import GrpcOptions, TlsOptions
-    from receivers.otlp.transport import Door
+    from receivers.otlp.transport import Door, Record
 
     Task = asyncio.Task[object]
     Context = grpc.aio.ServicerContext[bytes, bytes]
 
-TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-
 BUSY = Answer(Code.UNAVAILABLE, "overloaded", "too many requests at once; send again later", RETRY_AFTER_NS)
 UNREAD = Answer(Code.INVALID_ARGUMENT, "unread", "no request message arrived")
 SLOW = Answer(Code.UNAVAILABLE, "slow", "the request's message did not arrive in time", RETRY_AFTER_NS)
-NOT_SERVED = Answer(Code.UNIMPLEMENTED, "not_served", "not served here")
+NOT_SERVED = Answer(Code.UNIMPLEMENTED, "not_served", "not served here; a signal is served when a pipeline takes it")
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _DETAILS = "grpc-status-details-bin"
@@ -51,9 +49,7 @@ _NO_LIMIT = 2**31 - 1
 
 
 class GrpcTransport(Transport):
-    """Serves `doors`, by full method name; whatever else is asked for is UNIMPLEMENTED, and counted at
-    `door`.
-    """
+    """Serves `doors`, by full method name; whatever else is asked for is UNIMPLEMENTED, and counted by `unserved`."""
 
     name = "grpc"
 
@@ -61,13 +57,13 @@ class GrpcTransport(Transport):
         self,
         options: GrpcOptions,
         doors: Mapping[str, Door],
-        door: Door,
+        unserved: Record,
         ack_timeout: float,
         resident_bytes: Callable[[], int],
     ) -> None:
         self._options = options
         self._doors = doors
-        self._door = door
+        self._unserved = unserved
         self._ack_timeout = ack_timeout
         self._resident_bytes = resident_bytes
         self._port = 0
@@ -81,7 +77,7 @@ class GrpcTransport(Transport):
     async def start(self) -> None:
         options = self._options
         house = _House(options, self._ack_timeout, self._resident_bytes)
-        methods = _Methods(self._doors, self._door, house)
+        methods = _Methods(self._doors, self._unserved, house)
         server = Server(house.loop, methods, self._doors, _server_options(options))
         credentials = _credentials(options.tls) if options.tls else None
         endpoint = Endpoint.parse(options.endpoint)
@@ -146,8 +142,8 @@ class _House:
 class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # not generic at run time
     """Finds the handler of a call, and refuses what its headers suffice to refuse."""
 
-    def __init__(self, doors: Mapping[str, Door], door: Door, house: _House) -> None:
-        self._door = door
+    def __init__(self, doors: Mapping[str, Door], unserved: Record, house: _House) -> None:
+        self._unserved = unserved
         self._house = house
         self._served = {
             name: (own, grpc.stream_unary_rpc_method_handler(_Call(own, house).serve)) for name, own in doors.items()
@@ -156,14 +152,14 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # not generic
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:  # type: ignore[type-arg]
         served = self._served.get(handler_call_details.method)
         if served is None:
-            return _refusal(self._door, NOT_SERVED)
+            return _refusal(self._unserved, NOT_SERVED)
         door, handler = served
         if self._house.inside >= self._house.most:
-            return _refusal(door, BUSY)
+            return _refusal(door.record, BUSY)
         try:
             door.authorize(_authorization(handler_call_details))
         except RefusedError as refused:
-            return _refusal(door, refused.answer)
+            return _refusal(door.record, refused.answer)
         return handler
 
 
@@ -228,8 +224,8 @@ class _Call:
         return message if isinstance(message, bytes) else UNREAD
 
 
-def _refusal(door: Door, answer: Answer) -> grpc.RpcMethodHandler:  # type: ignore[type-arg]
-    door.record(GrpcTransport.name, answer, 0.0)
+def _refusal(record: Record, answer: Answer) -> grpc.RpcMethodHandler:  # type: ignore[type-arg]
+    record(GrpcTransport.name, answer, 0.0)
 
     async def refuse(_messages: object, context: Context) -> bytes:
         await _abort(context, answer)

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
     from collector.api import Permit
     from receivers.otlp.config import HttpOptions, TlsOptions
-    from receivers.otlp.transport import Door
+    from receivers.otlp.transport import Door, Record
 
-NOT_SERVED = Answer(Code.UNIMPLEMENTED, "not_served", "nothing is served at this path")
+NOT_SERVED = Answer(
+    Code.UNIMPLEMENTED, "not_served", "nothing is served at this path; a signal is served when a pipeline takes it"
+)
 WRONG_METHOD = Answer(Code.UNIMPLEMENTED, "wrong_method", "send with POST")
 WRONG_TYPE = Answer(
     Code.INVALID_ARGUMENT, "unsupported", "expected content type application/x-protobuf or application/json"
@@ -57,16 +59,16 @@ _INLINE_COMPRESSED = 8 << 10
 
 
 class HttpTransport(Transport):
-    """Serves `doors`, by path; whatever else is asked for is counted at `door`."""
+    """Serves `doors`, by path; whatever else is asked for is counted by `unserved`."""
 
     name = "http"
 
     def __init__(
-        self, options: HttpOptions, doors: Mapping[str, Door], door: Door, ack_timeout: float, log: Logger
+        self, options: HttpOptions, doors: Mapping[str, Door], unserved: Record, ack_timeout: float, log: Logger
     ) -> None:
         self._options = options
         self._doors = doors
-        self._door = door
+        self._unserved = unserved
         self._ack_timeout = ack_timeout
         self._log = log
         self._cors = Cors(options.cors) if options.cors else None
@@ -140,25 +142,23 @@ class HttpTransport(Transport):
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         began = time.perf_counter()
         kind = _KINDS.get(request.content_type)
-        door = self._doors.get(request.path, self._door)
+        door = self._doors.get(request.path)
         try:
             if self._cors is not None and request.method == "OPTIONS":
                 return web.Response(status=204, headers=self._headers(request, preflight=True))
-            answer = await self._answer(request, kind)
+            answer = NOT_SERVED if door is None else await self._answer(request, kind, door)
         except RefusedError as refused:
             answer = refused.answer
         except Exception:  # noqa: BLE001 - aiohttp would log the exception's text
             self._log.debug("a request failed", exc_info=True)
             answer = INTERNAL
-        door.record(self.name, answer, time.perf_counter() - began)
-        response = self._response(answer, kind or Kind.JSON)
+        record = self._unserved if door is None else door.record
+        record(self.name, answer, time.perf_counter() - began)
+        response = self._response(answer, kind or Kind.JSON, door)
         response.headers.update(self._headers(request, preflight=False))
         return response
 
-    async def _answer(self, request: web.BaseRequest, kind: Kind | None) -> Answer:
-        door = self._doors.get(request.path)
-        if door is None:
-            return NOT_SERVED
+    async def _answer(self, request: web.BaseRequest, kind: Kind | None, door: Door) -> Answer:
         if request.method != "POST":
             return WRONG_METHOD
         door.authorize(request.headers.get("Authorization"))
@@ -223,14 +223,14 @@ class HttpTransport(Transport):
 
     def _refuse(self, code: int) -> web.Response:
         answer = BAD_HTTP if code < 500 else INTERNAL
-        self._door.record(self.name, answer, 0.0)
-        return self._response(answer, Kind.JSON)
+        self._unserved(self.name, answer, 0.0)
+        return self._response(answer, Kind.JSON, None)
 
-    def _response(self, answer: Answer, kind: Kind) -> web.Response:
+    def _response(self, answer: Answer, kind: Kind, door: Door | None) -> web.Response:
         code = _STATUS_OF_OUTCOME.get(answer.outcome) or _STATUS_OF_CODE[answer.code]
         protobuf = kind is Kind.PROTOBUF
-        if answer.code is Code.OK:
-            body = status.response(answer) if protobuf else status.response_json(answer)
+        if answer.code is Code.OK and door is not None:
+            body = status.response(answer) if protobuf else status.response_json(answer, door.rejected)
         else:
             body = status.status(answer) if protobuf else status.status_json(answer)
         headers = {"Content-Type": _TYPES[kind], "Server": "butterfly"}

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from collector.api import Options, Receiver, Signal
 from receivers.otlp.config import OtlpConfig
-from receivers.otlp.grpc_server import TRACES, GrpcTransport
+from receivers.otlp.counts import NO_SIGNAL, Counts
+from receivers.otlp.grpc_server import GrpcTransport
 from receivers.otlp.http_server import HttpTransport
 from receivers.otlp.listen import Endpoint
-from receivers.otlp.service import Tokens, TraceDoor
+from receivers.otlp.service import Door, Tokens, Turns
+from receivers.otlp.signals import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collector.api import BuildContext, Intake
+    from receivers.otlp.config import HttpOptions
     from receivers.otlp.transport import Transport
 
 GRACE_SECONDS = 5.0
 
 
 class OtlpReceiver(Receiver):
-    """Takes OTLP over gRPC and HTTP. Everything about a request is decided in `TraceDoor`."""
+    """Takes OTLP over gRPC and HTTP. Everything about a request is decided in `service.Door`."""
 
     Config: ClassVar[type[Options]] = OtlpConfig
-    signals: ClassVar[frozenset[Signal]] = frozenset({Signal.TRACES})
+    signals: ClassVar[frozenset[Signal]] = frozenset(Signal)
 
     def __init__(self, config: OtlpConfig, context: BuildContext) -> None:
         super().__init__(config, context)
@@ -39,6 +43,12 @@ class OtlpReceiver(Receiver):
             found.append((("protocols",), "expected grpc, http or both"))
         if grpc is not None and http is not None and _same_port(grpc.endpoint, http.endpoint):
             found.append((("protocols", "http", "endpoint"), "grpc listens on the same endpoint"))
+        if http is not None:
+            taken: dict[str, str] = {}
+            for signal, path in _paths(http).items():
+                if path in taken:
+                    found.append((("protocols", "http", f"{signal.value}_url_path"), f"{taken[path]} is the same path"))
+                taken.setdefault(path, f"{signal.value}_url_path")
         if config.auth is not None:
             for number, token in enumerate(config.auth.bearer_tokens):
                 if not _usable(token.get_secret_value()):
@@ -68,17 +78,20 @@ class OtlpReceiver(Receiver):
 
     async def start(self, intakes: Mapping[Signal, Intake]) -> None:
         config: OtlpConfig = self.config
-        tokens = Tokens([token.get_secret_value() for token in config.auth.bearer_tokens] if config.auth else [])
-        door = TraceDoor(self.context, intakes[Signal.TRACES], tokens, config.max_spans_per_request)
+        counts = Counts(self.context)
+        doors = self._doors(intakes, counts)
+        unserved = partial(counts.record, NO_SIGNAL)
         ack_timeout = config.ack_timeout / 1e9
         wanted: list[Transport] = []
         if config.protocols.grpc is not None:
+            methods = {RULES[signal].method: door for signal, door in doors.items()}
             wanted.append(
-                GrpcTransport(config.protocols.grpc, {TRACES: door}, door, ack_timeout, self.context.resident_bytes)
+                GrpcTransport(config.protocols.grpc, methods, unserved, ack_timeout, self.context.resident_bytes)
             )
         if config.protocols.http is not None:
-            path = config.protocols.http.traces_url_path
-            wanted.append(HttpTransport(config.protocols.http, {path: door}, door, ack_timeout, self.context.log))
+            paths = _paths(config.protocols.http)
+            served = {paths[signal]: door for signal, door in doors.items()}
+            wanted.append(HttpTransport(config.protocols.http, served, unserved, ack_timeout, self.context.log))
         for transport in wanted:
             try:
                 await transport.start()
@@ -87,9 +100,33 @@ class OtlpReceiver(Receiver):
                 raise
             self._transports.append(transport)
 
+    def _doors(self, intakes: Mapping[Signal, Intake], counts: Counts) -> dict[Signal, Door]:
+        config: OtlpConfig = self.config
+        tokens = Tokens([token.get_secret_value() for token in config.auth.bearer_tokens] if config.auth else [])
+        turns = Turns()
+        most = {
+            Signal.TRACES: config.max_spans_per_request,
+            Signal.METRICS: config.max_data_points_per_request,
+            Signal.LOGS: config.max_log_records_per_request,
+        }
+        return {
+            signal: Door(
+                RULES[signal], most[signal], intake, tokens=tokens, counts=counts, turns=turns, log=self.context.log
+            )
+            for signal, intake in intakes.items()
+        }
+
     async def stop(self) -> None:
         transports, self._transports = self._transports, []
         await asyncio.gather(*(transport.stop(GRACE_SECONDS) for transport in transports))
+
+
+def _paths(options: HttpOptions) -> dict[Signal, str]:
+    return {
+        Signal.TRACES: options.traces_url_path,
+        Signal.METRICS: options.metrics_url_path,
+        Signal.LOGS: options.logs_url_path,
+    }
 
 
 def _same_port(one: str, other: str) -> bool:

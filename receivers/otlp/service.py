@@ -10,20 +10,24 @@ import hashlib
 import hmac
 import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from collector.api import Malformed, Outcome, Overloaded, from_json, select, validate
+from collector.api import Malformed, Outcome, Overloaded, from_json, select
 from receivers.otlp.transport import INLINE, Answer, Code, Kind, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from logging import Logger
 
-    from prometheus_client import Counter, Histogram
+    from numpy.typing import NDArray
 
-    from collector.api import BuildContext, Intake, Permit
+    from collector.api import Intake, Permit
+    from receivers.otlp.counts import Counts
+    from receivers.otlp.signals import SignalRules
 
 OK = Answer(Code.OK, "ok")
 RETRY_AFTER_NS = 1_000_000_000
@@ -35,8 +39,6 @@ LATE = Answer(Code.UNAVAILABLE, "late", "not confirmed in time; send again", RET
 RETURNED = Answer(Code.UNAVAILABLE, "returned", "not taken; send again", RETRY_AFTER_NS)
 
 _BIG_AT_ONCE = 2
-_BAD_IDS = "spans whose trace id is not 16 bytes, or span id not 8 bytes, or all zero were refused"
-_UNDELIVERABLE = "the backend refused spans for good; they are in the gateway's dead letter"
 
 
 class Tokens:
@@ -65,23 +67,53 @@ class Tokens:
         return known and scheme.lower() == b"bearer"
 
 
-class TraceDoor:
-    """The rules for `ExportTraceServiceRequest`; implements `transport.Door`."""
+class Turns:
+    """The turns of big requests, for all doors of a receiver together.
 
-    def __init__(self, context: BuildContext, intake: Intake, tokens: Tokens, max_spans: int) -> None:
-        self._log = context.log
-        self._intake = intake
-        self._tokens = tokens
-        self._max_spans = max_spans
-        self._receiver = context.id
-        self._requests = context.meter.counter("butterfly_receiver_requests_total")
-        self._rejected = context.meter.counter("butterfly_receiver_rejected_items_total")
-        self._seconds = context.meter.histogram("butterfly_receiver_ack_seconds")
-        self._counted: dict[tuple[str, str], tuple[Counter, Histogram]] = {}  # finding a child costs more
-        # The index of a hostile request takes a hundred times its bytes, so only a few big ones exist at
-        # once. The event loop never waits for its turn: it exports none of those.
+    The index of a hostile request takes a hundred times its bytes, so only a few big ones exist at once. The event loop
+    never waits for its turn: it exports none of those.
+    """
+
+    def __init__(self) -> None:
         self._big: AbstractContextManager[object] = threading.BoundedSemaphore(_BIG_AT_ONCE)
         self._small: AbstractContextManager[object] = nullcontext()
+
+    def of(self, size: int) -> AbstractContextManager[object]:
+        """What a request of `size` bytes is checked in."""
+        return self._big if size > INLINE else self._small
+
+
+class _Checked(NamedTuple):
+    """A request in protobuf, without what has no usable ids."""
+
+    payload: bytes
+    items: int
+    bad_ids: int
+    remark: str
+
+
+class Door:
+    """The rules for one signal's `Export*ServiceRequest`, `most` items in one; implements `transport.Door`."""
+
+    def __init__(
+        self,
+        rules: SignalRules,
+        most: int,
+        intake: Intake,
+        *,
+        tokens: Tokens,
+        counts: Counts,
+        turns: Turns,
+        log: Logger,
+    ) -> None:
+        self.rejected = rules.rejected
+        self.record = partial(counts.record, rules.signal.value)
+        self._rules = rules
+        self._most = most
+        self._intake = intake
+        self._tokens = tokens
+        self._turns = turns
+        self._log = log
 
     def authorize(self, authorization: str | bytes | None) -> None:
         if not self._tokens.allow(authorization):
@@ -102,8 +134,8 @@ class TraceDoor:
 
     def export(self, payload: bytes, kind: Kind, permit: Permit, answer: Callable[[Answer], None]) -> None:
         try:
-            with self._big if len(payload) > INLINE else self._small:
-                payload, count, bad_ids = self._check(payload, kind)
+            with self._turns.of(len(payload)):
+                payload, count, bad_ids, remark = self._check(payload, kind)
         except Malformed as error:
             permit.release()
             answer(Answer(Code.INVALID_ARGUMENT, "malformed", f"malformed OTLP request: {_printable(str(error))}"))
@@ -115,14 +147,14 @@ class TraceDoor:
             return
         if count == 0:
             permit.release()
-            answer(_accepted(bad_ids, 0))
+            answer(self._accepted(bad_ids, 0, remark))
             return
 
         def done(outcome: Outcome, _reason: str) -> None:
             if outcome is Outcome.RETRY:
                 answer(RETURNED)
             else:
-                answer(_accepted(bad_ids, count if outcome is Outcome.REJECTED else 0))
+                answer(self._accepted(bad_ids, count if outcome is Outcome.REJECTED else 0, remark))
 
         try:
             permit.submit(payload, count=count, on_done=done)
@@ -130,46 +162,32 @@ class TraceDoor:
             self._failed()
             answer(INTERNAL)
 
-    def record(self, transport: str, answer: Answer, seconds: float) -> None:
-        key = (transport, answer.outcome)
-        counted = self._counted.get(key)
-        if counted is None:
-            counted = self._counted[key] = (
-                self._requests.labels(self._receiver, *key),
-                self._seconds.labels(self._receiver, transport),
-            )
-        counted[0].inc()
-        counted[1].observe(seconds)
-        if answer.bad_ids:
-            self._rejected.labels(self._receiver, "bad_id").inc(answer.bad_ids)
-        if answer.undeliverable:
-            self._rejected.labels(self._receiver, "undeliverable").inc(answer.undeliverable)
-
-    def _check(self, payload: bytes, kind: Kind) -> tuple[bytes, int, int]:
-        """The payload in protobuf without the spans that have no usable ids; how many are in, and how many
-        are out.
-        """
+    def _check(self, payload: bytes, kind: Kind) -> _Checked:
+        rules = self._rules
         if kind is Kind.JSON:
-            payload = from_json(payload)
-        index = validate(payload, max_spans=self._max_spans)
-        bad = int(np.count_nonzero(index.defects))
-        count = index.count - bad
-        if bad and count:
-            payload = select(payload, index, index.defects == 0)
-        return payload, count, bad
+            payload = from_json(payload, rules.signal.value)
+        index, defects = rules.check(payload, self._most)
+        if defects is None or not defects.any():
+            return _Checked(payload, index.count, 0, "")
+        if rules.kept:
+            return _Checked(payload, index.count, 0, rules.kept)
+        good: NDArray[np.bool_] = defects == 0
+        count = int(np.count_nonzero(good))
+        if count:
+            payload = select(payload, index, good)
+        return _Checked(payload, count, index.count - count, rules.refused)
+
+    def _accepted(self, bad_ids: int, undeliverable: int, remark: str) -> Answer:
+        if undeliverable:
+            lost = f"the backend refused {self._rules.items} for good; they are in the gateway's dead letter"
+            remark = f"{remark}; {lost}" if remark else lost
+        return Answer(Code.OK, "ok", remark, bad_ids=bad_ids, undeliverable=undeliverable) if remark else OK
 
     def _failed(self) -> None:
         # An exception's text may hold what the network sent: the traceback is for whoever asks for debug
         # output.
         self._log.error("a request failed inside the gateway; debug logging shows where")
         self._log.debug("the failure", exc_info=True)
-
-
-def _accepted(bad_ids: int, undeliverable: int) -> Answer:
-    if not bad_ids and not undeliverable:
-        return OK
-    message = "; ".join([_BAD_IDS] * bool(bad_ids) + [_UNDELIVERABLE] * bool(undeliverable))
-    return Answer(Code.OK, "ok", message, bad_ids=bad_ids, undeliverable=undeliverable)
 
 
 def _overloaded(error: Overloaded) -> Answer:

@@ -33,21 +33,21 @@ def _bytes(field: int, value: bytes) -> bytes:
 
 
 def response(answer: Answer) -> bytes:
-    """`ExportTraceServiceResponse`: empty on full success, else `partial_success` with the count and the
-    message.
+    """`Export*ServiceResponse`, the same for every signal: empty on full success, else `partial_success` with the count
+    and the message.
     """
     if not answer.rejected and not answer.message:
         return b""
     return _bytes(1, _number(1, answer.rejected) + _bytes(2, answer.message.encode()))
 
 
-def response_json(answer: Answer) -> bytes:
-    """The same as OTLP/JSON (64-bit integers are strings)."""
+def response_json(answer: Answer, rejected: str) -> bytes:
+    """The same as OTLP/JSON (64-bit integers are strings). `rejected` is the name of the count."""
     if not answer.rejected and not answer.message:
         return b"{}"
     partial: dict[str, str] = {}
     if answer.rejected:
-        partial["rejectedSpans"] = str(answer.rejected)
+        partial[rejected] = str(answer.rejected)
     if answer.message:
         partial["errorMessage"] = answer.message
     return json.dumps({"partialSuccess": partial}).encode()

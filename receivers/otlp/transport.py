@@ -1,10 +1,10 @@
 """The narrow waist between a transport and the OTLP rules: requests in, one answer each when it is safe to
 give it.
 
-A transport owns sockets, framing, decompression and the encoding of answers. It knows nothing of spans. For
-every request it calls `Door.authorize`, `Door.admit` before it decodes anything, then `Door.export`; it gives
-the peer the one `Answer` that comes back, and reports it with `Door.record`. A compiled transport needs no
-more than this page.
+A transport owns sockets, framing, decompression and the encoding of answers. It knows nothing of spans, points and
+records: it finds the door by the name of a method or by a path. For every request it calls `Door.authorize`,
+`Door.admit` before it decodes anything, then `Door.export`; it gives the peer the one `Answer` that comes back, and
+reports it with `Door.record`. A compiled transport needs no more than this page.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collector.api import Permit
+
+    Record = Callable[[str, "Answer", float], None]
+    """Counts an answer of a transport (by name) that was given so many seconds after its request began."""
 
 
 INLINE = 256 << 10
@@ -78,6 +81,14 @@ class RefusedError(Exception):
 class Door(Protocol):
     """The rules' side, for one signal. Thread-safe."""
 
+    @property
+    def rejected(self) -> str:
+        """What JSON calls the number of refused items in `partial_success`."""
+
+    @property
+    def record(self) -> Record:
+        """Counts the answer to a request for this door."""
+
     def authorize(self, authorization: str | bytes | None) -> None:
         """Check the value of the `authorization` header. Raises `RefusedError`."""
 
@@ -93,9 +104,6 @@ class Door(Protocol):
         `answer` is called exactly once: before this returns, or later on the event loop's thread. It must not
         block. Takes time in proportion to the payload. Never raises.
         """
-
-    def record(self, transport: str, answer: Answer, seconds: float) -> None:
-        """Count an answer that was given `seconds` after its request began."""
 
 
 class Transport(ABC):

@@ -1,18 +1,12 @@
 """Real OpenTelemetry SDKs as senders: Python over gRPC and HTTP, JavaScript over HTTP with JSON."""
 
 import json
-import os
-import shutil
 import subprocess
 import urllib.request
-from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from gateway_process import ROOT, Gateway, quickstart
 
-NPM = ROOT / "tests" / "servers" / "npm"
-CACHE = Path(os.environ.get("BUTTERFLY_SERVERS_CACHE", "~/.cache/butterfly-servers")).expanduser()
 COUNT = 200
 
 
@@ -73,29 +67,6 @@ def test_the_python_sdk_delivers(tmp_path, protocol):
             assert span["events"][0]["name"] == "checkpoint.create"
             got[span["spanId"]] = (span["traceId"], number)
     assert got == sent
-
-
-@pytest.fixture(scope="session")
-def node_modules():
-    """The JavaScript SDK, installed once into the cache."""
-    missing = [program for program in ("node", "npm") if shutil.which(program) is None]
-    if missing:
-        reason = f"{' and '.join(missing)} not found"
-        if os.environ.get("BUTTERFLY_REQUIRE_SERVERS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    files = ("package.json", "package-lock.json", "send.cjs")
-    content = b"".join((NPM / name).read_bytes() for name in files)
-    folder = CACHE / f"npm-{sha256(content).hexdigest()[:12]}"
-    if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            shutil.copy(NPM / name, folder / name)
-        subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True, timeout=110
-        )
-        (folder / "done").touch()
-    return folder
 
 
 def test_the_javascript_sdk_delivers_json(tmp_path, node_modules):

@@ -19,8 +19,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from collector.api import ANONYMOUS, BuildContext, Outcome, Overloaded, Signal
 from collector.telemetry.exposition import resident_bytes
 from receivers.otlp import OtlpReceiver
-from receivers.otlp.grpc_server import TRACES
+from receivers.otlp.signals import TRACES as TRACE_RULES
 
+TRACES = TRACE_RULES.method
 GOOD_WITHIN = 0.25
 RSS_WITHIN = 64 << 20
 
@@ -96,12 +97,20 @@ class Running:
         self.records = []
 
     def outcomes(self):
-        """Requests by (transport, outcome)."""
-        return {
-            (sample.labels["transport"], sample.labels["outcome"]): int(sample.value)
-            for sample in self._samples("butterfly_receiver_requests")
-            if sample.name.endswith("_total")
-        }
+        """Requests by (transport, outcome), of all signals together."""
+        found = Counter()
+        for sample in self._samples("butterfly_receiver_requests"):
+            if sample.name.endswith("_total"):
+                found[sample.labels["transport"], sample.labels["outcome"]] += int(sample.value)
+        return found
+
+    def signals(self):
+        """Requests by signal."""
+        found = Counter()
+        for sample in self._samples("butterfly_receiver_requests"):
+            if sample.name.endswith("_total"):
+                found[sample.labels["signal"]] += int(sample.value)
+        return found
 
     def refusals(self):
         """Every refusal counter that has moved: requests by outcome, items by reason."""
@@ -111,7 +120,7 @@ class Running:
                 found[outcome] += n
         for sample in self._samples("butterfly_receiver_rejected_items"):
             if sample.name.endswith("_total"):
-                found[sample.labels["reason"]] = int(sample.value)
+                found[sample.labels["reason"]] += int(sample.value)
         return found
 
     def _samples(self, family):
@@ -121,8 +130,8 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(intake=None, *, grpc_options=None, http_options=None, **config):
-    """Both listeners on free ports; at the end every permit must have been ended."""
+async def serving(intake=None, *, signals=tuple(Signal), grpc_options=None, http_options=None, **config):
+    """Both listeners on free ports, one intake for all `signals`; at the end every permit must have been ended."""
     intake = intake or FakeIntake()
     protocols = {
         "grpc": {"endpoint": "127.0.0.1:0", **(grpc_options or {})},
@@ -132,7 +141,7 @@ async def serving(intake=None, *, grpc_options=None, http_options=None, **config
     assert OtlpReceiver.problems(options) == []
     log = logging.getLogger("otlp-under-test")
     receiver = OtlpReceiver(options, BuildContext("otlp", log, resident_bytes=resident_bytes))
-    await receiver.start({Signal.TRACES: intake})
+    await receiver.start(dict.fromkeys(signals, intake))
     try:
         yield Running(receiver, intake)
     finally:

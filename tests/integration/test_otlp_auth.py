@@ -8,6 +8,7 @@ import grpc
 import pytest
 from aiohttp import ClientConnectorError, ClientError, ClientSession
 from otlp_harness import export, payload, post, serving
+from otlp_signals import SENDERS
 
 TOKENS = {"bearer_tokens": ["first-token", "second-token"]}
 
@@ -31,14 +32,20 @@ TOKENS = {"bearer_tokens": ["first-token", "second-token"]}
 async def test_without_a_good_token_nothing_is_taken(value):
     async with serving(auth=TOKENS) as running:
         metadata = None if value is None else [("authorization", value)]
-        error = await asyncio.to_thread(export, running.ports["grpc"], payload(), metadata=metadata)
-        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
-        assert running.refusals() == {"unauthenticated": 1}
         headers = None if value is None else {"Authorization": value}
-        code, answered, body = await asyncio.to_thread(post, running.ports["http"], payload(), headers=headers)
-        assert (code, answered["WWW-Authenticate"]) == (401, "Bearer")
-        assert b"first" not in body
-        assert running.refusals() == {"unauthenticated": 2}
+        for number, sender in enumerate(SENDERS):
+            data = sender.payload()
+            error = await asyncio.to_thread(
+                export, running.ports["grpc"], data, metadata=metadata, method=sender.method
+            )
+            assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert running.refusals() == {"unauthenticated": 2 * number + 1}
+            code, answered, body = await asyncio.to_thread(
+                post, running.ports["http"], data, headers=headers, path=sender.path
+            )
+            assert (code, answered["WWW-Authenticate"]) == (401, "Bearer")
+            assert b"first" not in body
+            assert running.refusals() == {"unauthenticated": 2 * number + 2}
         assert running.intake.asked == []
 
 
@@ -46,9 +53,12 @@ async def test_without_a_good_token_nothing_is_taken(value):
 async def test_any_of_the_tokens_is_good(value):
     async with serving(auth=TOKENS) as running:
         metadata = [("authorization", value)]
-        assert await asyncio.to_thread(export, running.ports["grpc"], payload(), metadata=metadata) == b""
         headers = {"Authorization": value}
-        assert (await asyncio.to_thread(post, running.ports["http"], payload(), headers=headers))[0] == 200
+        for sender in SENDERS:
+            port, data = running.ports["grpc"], sender.payload()
+            assert await asyncio.to_thread(export, port, data, metadata=metadata, method=sender.method) == b""
+            port = running.ports["http"]
+            assert (await asyncio.to_thread(post, port, data, headers=headers, path=sender.path))[0] == 200
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ from pathlib import Path
 import grpc
 import pytest
 import zstandard
-from otlp_harness import RSS_WITHIN, Bystander, export, payload, post, raw, serving, spans_of
+from otlp_harness import RSS_WITHIN, Bystander, export, payload, post, raw, serving
 from otlp_http2 import connect, data, headers, message, receive, reset
+from otlp_signals import LOGS, METRICS, SENDERS, TRACES, sized
 
 GZIP = {"Content-Encoding": "gzip"}
 JSON = {"Content-Type": "application/json"}
@@ -52,77 +53,105 @@ def tag(field, wire):
     return bytes([field << 3 | wire])
 
 
-def nest(depth):
-    """A request whose attribute's AnyValue nests `depth` arrays."""
-    value = b""
-    for _ in range(depth):
-        value = b"\x2a" + _sized(b"\x0a" + _sized(value))  # AnyValue.array_value{values}
-    attribute = b"\x0a\x01k" + b"\x12" + _sized(value)
-    span = b"\x0a\x10" + b"\x01" * 16 + b"\x12\x08" + b"\x01" * 8 + b"\x4a" + _sized(attribute)
-    return b"\x0a" + _sized(b"\x12" + _sized(b"\x12" + _sized(span)))
-
-
-def _sized(body):
-    size, out = len(body), b""
-    while size > 0x7F:
-        out += bytes([size & 0x7F | 0x80])
-        size >>= 7
-    return out + bytes([size]) + body
-
-
-def empty_spans(n):
-    return b"\x0a" + _sized(b"\x12" + _sized(b"\x12\x00" * n))
-
-
 MALFORMED = {
-    "truncated": payload()[:-3],
-    "group without end": tag(1, 3),
-    "end of a group that never began": tag(1, 4),
-    "field 0": b"\x02\x00",
-    "wire type 6": tag(1, 6),
-    "wire type 7": tag(1, 7),
-    "varint of 11 bytes": b"\x08" + b"\xff" * 10 + b"\x01",
-    "length 2^64-1": tag(1, 2) + b"\xff" * 9 + b"\x01",
-    "length past the end": tag(1, 2) + b"\x7f" + SECRET.encode(),
-    "invalid UTF-8": payload(name=SECRET).replace(b"hunter2", b"\xff\xfe\xfd\xfc\xfb\xfa\xf9"),
-    "AnyValue nested too deep": nest(40),
-    "AnyValue nested a thousand deep": nest(1000),
-    "more spans than a request may have": empty_spans(250_001),
-    "text": SECRET.encode() * 100,
+    "truncated": lambda sender: sender.payload()[:-3],
+    "group without end": lambda _: tag(1, 3),
+    "end of a group that never began": lambda _: tag(1, 4),
+    "field 0": lambda _: b"\x02\x00",
+    "wire type 6": lambda _: tag(1, 6),
+    "wire type 7": lambda sender: sender.of(tag(1, 7)),
+    "varint of 11 bytes": lambda sender: sender.of(b"\x08" + b"\xff" * 10 + b"\x01"),
+    "length 2^64-1": lambda _: tag(1, 2) + b"\xff" * 9 + b"\x01",
+    "length past the end": lambda _: tag(1, 2) + b"\x7f" + SECRET.encode(),
+    "length past the end of an item": lambda sender: sender.of(sender.attributes + b"\x7f" + SECRET.encode()),
+    "invalid UTF-8": lambda sender: sender.of(sender.attributes + sized(tag(1, 2) + sized(b"\xff" + SECRET.encode()))),
+    "AnyValue nested too deep": lambda sender: sender.nested(40),
+    "AnyValue nested a thousand deep": lambda sender: sender.nested(1000),
+    "more items than a request may have": lambda sender: sender.empty(250_001),
+    "text": lambda _: SECRET.encode() * 100,
 }
 
 
 @pytest.mark.parametrize("name", MALFORMED)
 async def test_malformed_protobuf(caplog, name):
     async with attacked(caplog) as running:
-        error = await asyncio.to_thread(export, running.ports["grpc"], MALFORMED[name])
+        for number, sender in enumerate(SENDERS):
+            data = MALFORMED[name](sender)
+            error = await asyncio.to_thread(export, running.ports["grpc"], data, method=sender.method)
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+            clean(error.details())
+            assert running.refusals() == {"malformed": 2 * number + 1}
+            code, _, body = await asyncio.to_thread(post, running.ports["http"], data, path=sender.path)
+            assert code == 400
+            clean(body)
+            assert running.refusals() == {"malformed": 2 * number + 2}
+
+
+@pytest.mark.parametrize("field", [b"\x0a\x01\xff", b"\x1a\x01\xff"], ids=["name", "unit"])
+async def test_metrics_whose_text_is_not_utf8(caplog, field):
+    text = b"\x0a" + sized(b"\x12" + sized(b"\x12" + sized(field)))
+    async with attacked(caplog) as running:
+        error = await asyncio.to_thread(export, running.ports["grpc"], text, method=METRICS.method)
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-        clean(error.details())
         assert running.refusals() == {"malformed": 1}
-        code, _, body = await asyncio.to_thread(post, running.ports["http"], MALFORMED[name])
-        assert code == 400
-        clean(body)
-        assert running.refusals() == {"malformed": 2}
 
 
-async def test_a_small_request_of_two_million_empty_spans(caplog):
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
+async def test_a_small_request_of_two_million_empty_items(caplog, sender):
     async with attacked(caplog, grpc_options={"max_recv_msg_size_mib": 8}) as running:
-        bomb = empty_spans(2_000_000)
-        error = await asyncio.to_thread(export, running.ports["grpc"], bomb, compression=grpc.Compression.Gzip)
+        bomb = sender.empty(2_000_000)
+        gzipped = grpc.Compression.Gzip
+        error = await asyncio.to_thread(export, running.ports["grpc"], bomb, compression=gzipped, method=sender.method)
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         small = gzip.compress(bomb)
         assert len(small) < 8192
-        code, _, _ = await asyncio.to_thread(post, running.ports["http"], small, headers=GZIP)
+        code, _, _ = await asyncio.to_thread(post, running.ports["http"], small, headers=GZIP, path=sender.path)
         assert code == 400
         assert running.refusals() == {"malformed": 2}
 
 
 async def test_as_many_empty_spans_as_are_allowed_are_all_refused_by_count(caplog):
     async with attacked(caplog) as running:
-        assert spans_of(empty_spans(3))[0].trace_id == b""
-        answer = await asyncio.to_thread(export, running.ports["grpc"], empty_spans(250_000))
+        answer = await asyncio.to_thread(export, running.ports["grpc"], TRACES.empty(250_000))
         assert not isinstance(answer, grpc.RpcError)
         assert running.refusals() == {"bad_id": 250_000}
+
+
+@pytest.mark.parametrize("sender", [METRICS, LOGS], ids=str)
+async def test_as_many_empty_points_or_records_as_are_allowed_are_taken(caplog, sender):
+    async with attacked(caplog) as running:
+        bomb = sender.empty(250_000)
+        assert await asyncio.to_thread(export, running.ports["grpc"], bomb, method=sender.method) == b""
+        assert running.intake.taken[-1] == (bomb, 250_000)
+        assert running.refusals() == {}
+
+
+@pytest.mark.parametrize(
+    ("sender", "body"),
+    [
+        (METRICS, b"\x12\x00"),  # metrics without points
+        (METRICS, b"\x12\x02\x2a\x00"),  # gauges without points
+        (METRICS, b"\x12\x04\x2a\x02\x0a\x00\x12\x04\x3a\x02\x0a\x00" * 40),
+        (LOGS, b""),  # scopes without records
+    ],
+    ids=["metrics", "gauges", "points", "scopes"],
+)
+async def test_millions_of_empty_elements_that_are_no_items(caplog, sender, body):
+    scope = b"\x12" + sized(body * (4096 // max(len(body), 1)))
+    sent = gzip.compress(b"\x0a" + sized(scope * ((18 << 20) // len(scope))), 1)
+    async with attacked(caplog) as running:
+        code, _, answer = await asyncio.to_thread(post, running.ports["http"], sent, headers=GZIP, path=sender.path)
+        assert code in (200, 400)
+        clean(answer)
+        assert running.refusals() == ({"malformed": 1} if code == 400 else {})
+
+
+async def test_a_metric_of_two_kinds_has_the_points_of_the_last(caplog):
+    gauge, first, second = b"\x2a\x04\x0a\x02\x40\x01", b"\x3a\x06\x0a\x02\x40\x01\x10\x01", b"\x3a\x04\x0a\x02\x40\x02"
+    data = b"\x0a" + sized(b"\x12" + sized(b"\x12" + sized(gauge + first + second)))
+    async with attacked(caplog) as running:
+        assert await asyncio.to_thread(export, running.ports["grpc"], data, method=METRICS.method) == b""
+        assert running.intake.taken[-1][1] == 2
 
 
 BOMB = 160 << 20
@@ -349,6 +378,45 @@ async def test_bytes_that_are_only_announced_take_nobodys_room(caplog):
         await _settled(running, {"unread": 40})
 
 
+JSON_MALFORMED_OF = {
+    "metrics": {
+        "wrong shape": '{"gauge":[]}',
+        "bare NaN": '{"gauge":{"dataPoints":[{"asDouble":NaN}]}}',
+        "two values": '{"gauge":{"dataPoints":[{"asDouble":1,"asInt":1}]}}',
+        "two kinds": '{"gauge":{},"sum":{}}',
+        "huge integer": '{"gauge":{"dataPoints":[{"asInt":"9223372036854775808"}]}}',
+        "huge count": '{"histogram":{"dataPoints":[{"bucketCounts":["18446744073709551616"]}]}}',
+        "fraction": '{"histogram":{"dataPoints":[{"count":1.5}]}}',
+        "temporality": '{"sum":{"aggregationTemporality":"' + SECRET + '"}}',
+        "base64 id": '{"gauge":{"dataPoints":[{"exemplars":[{"traceId":"W47/95gDgQPSabYzgT/GDA=="}]}]}}',
+        "lone surrogate": '{"name":"\\ud800"}',
+    },
+    "logs": {
+        "wrong shape": '{"body":"' + SECRET + '"}',
+        "two bodies": '{"body":{"stringValue":"a","intValue":1}}',
+        "severity": '{"severityNumber":"LOUD"}',
+        "severity out of range": '{"severityNumber":2147483648}',
+        "huge time": '{"timeUnixNano":"18446744073709551616"}',
+        "base64 id": '{"traceId":"W47/95gDgQPSabYzgT/GDA=="}',
+        "short id": '{"spanId":"' + "0" * 15 + '"}',
+        "not base64": '{"body":{"bytesValue":"*"}}',
+        "lone surrogate": '{"severityText":"\\udc00"}',
+    },
+}
+
+
+@pytest.mark.parametrize("sender", [METRICS, LOGS], ids=str)
+async def test_malformed_json_of_metrics_and_logs(caplog, sender):
+    async with attacked(caplog) as running:
+        for number, item in enumerate(JSON_MALFORMED_OF[str(sender)].values(), 1):
+            data = sender.json("{}", item)
+            code, _, body = await asyncio.to_thread(post, running.ports["http"], data, headers=JSON, path=sender.path)
+            assert code == 400, item
+            clean(body)
+            assert f"{sender.camel[2]}[1]" in json.loads(body)["message"] or "not JSON" in json.loads(body)["message"]
+            assert running.refusals() == {"malformed": number}
+
+
 JSON_MALFORMED = {
     "text": SECRET.encode(),
     "deep": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
@@ -373,11 +441,13 @@ async def test_malformed_json(caplog, name):
         assert running.refusals() == {"malformed": 1}
 
 
-async def test_a_million_empty_json_spans(caplog):
-    body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * 1_000_000 + b"{}]}]}]}"
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
+async def test_a_million_empty_json_items(caplog, sender):
+    many = "{}," * 1_000_000 + "{}"
+    sent = gzip.compress(sender.json(f'{{"gauge":{{"dataPoints":[{many}]}}}}' if sender is METRICS else many), 1)
     async with attacked(caplog) as running:
-        sent = gzip.compress(body)
-        code, _, _ = await asyncio.to_thread(post, running.ports["http"], sent, headers={**JSON, **GZIP})
+        headers = {**JSON, **GZIP}
+        code, _, _ = await asyncio.to_thread(post, running.ports["http"], sent, headers=headers, path=sender.path)
         assert code == 400
         assert running.refusals() == {"malformed": 1}
 
@@ -513,14 +583,39 @@ async def test_oversize_metadata(caplog):
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_timestamps_out_of_this_world_are_taken(caplog):
-    from otlp_harness import request
-
-    message_ = request(4)
-    spans = message_.resource_spans[0].scope_spans[0].spans
-    for span, start in zip(spans, (0, 2**63, 2**64 - 1, 5), strict=True):
-        span.start_time_unix_nano = start
-        span.end_time_unix_nano = 4
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
+async def test_timestamps_out_of_this_world_are_taken(caplog, sender):
+    message_ = sender.request(4)
+    outer = getattr(message_, message_.DESCRIPTOR.fields[0].name)[0]
+    if sender is TRACES:
+        names, items = ("start_time_unix_nano", "end_time_unix_nano"), outer.scope_spans[0].spans
+    elif sender is METRICS:
+        names, items = (
+            ("start_time_unix_nano", "time_unix_nano"),
+            outer.scope_metrics[0].metrics[0].gauge.data_points,
+        )
+    else:
+        names, items = ("time_unix_nano", "observed_time_unix_nano"), outer.scope_logs[0].log_records
+    for item, start in zip(items, (0, 2**63, 2**64 - 1, 5), strict=True):
+        setattr(item, names[0], start)
+        setattr(item, names[1], 4)
     async with attacked(caplog) as running:
-        assert await asyncio.to_thread(export, running.ports["grpc"], message_.SerializeToString()) == b""
+        data_ = message_.SerializeToString()
+        assert await asyncio.to_thread(export, running.ports["grpc"], data_, method=sender.method) == b""
+        assert running.intake.taken[-1] == (data_, 4)
+        assert running.refusals() == {}
+
+
+async def test_histograms_whose_buckets_do_not_add_up_are_taken_as_they_are(caplog):
+    request = METRICS.request_class()
+    metrics = request.resource_metrics.add().scope_metrics.add().metrics
+    metrics.add(name="a").histogram.data_points.add(count=1, bucket_counts=[5, 5, 5], explicit_bounds=[3.0, 1.0])
+    metrics.add(name="b").histogram.data_points.add(count=2**64 - 1, bucket_counts=[1], explicit_bounds=[1.0] * 9)
+    point = metrics.add(name="c").exponential_histogram.data_points.add(scale=2**31 - 1, zero_count=7)
+    point.positive.offset = -(2**31)
+    metrics.add(name="d").summary.data_points.add(count=1).quantile_values.add(quantile=7.5)
+    async with attacked(caplog) as running:
+        data_ = request.SerializeToString()
+        assert await asyncio.to_thread(export, running.ports["grpc"], data_, method=METRICS.method) == b""
+        assert running.intake.taken[-1] == (data_, 4)
         assert running.refusals() == {}

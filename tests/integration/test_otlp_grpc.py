@@ -10,13 +10,12 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from otlp_harness import FakeIntake, channel, details, export, payload, request, serving
+from otlp_harness import TRACES, FakeIntake, channel, details, export, payload, request, serving
+from otlp_signals import LOGS, SENDERS
 
 from collector.api import Outcome
-from receivers.otlp.grpc_server import TRACES
 from receivers.otlp.transport import INLINE
 
 
@@ -29,19 +28,21 @@ def retry_seconds(error):
     return info.retry_delay.ToTimedelta().total_seconds()
 
 
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
 @pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip, grpc.Compression.Deflate])
-async def test_the_generated_stub_delivers(compression):
+async def test_the_generated_stub_delivers(compression, sender):
     async with serving() as running:
 
         def send():
             with channel(running.ports["grpc"]) as connection:
-                return TraceServiceStub(connection).Export(request(3), compression=compression, timeout=5)
+                return sender.stub(connection).Export(sender.request(3), compression=compression, timeout=5)
 
         response = await asyncio.to_thread(send)
-        assert response == ExportTraceServiceResponse()
+        assert response == sender.response_class()
         assert not response.HasField("partial_success")
-        assert running.intake.taken == [(payload(3), 3)]
+        assert running.intake.taken == [(sender.payload(3), 3)]
         assert running.outcomes() == {("grpc", "ok"): 1}
+        assert running.signals() == {str(sender): 1}
 
 
 async def test_the_sdk_delivers():
@@ -59,9 +60,11 @@ async def test_the_sdk_delivers():
         assert [span.name for span in running.intake.spans] == ["inference.request"]
 
 
-async def test_an_empty_request_succeeds_without_the_pipeline():
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
+async def test_an_empty_request_succeeds_without_the_pipeline(sender):
     async with serving() as running:
-        assert await asyncio.to_thread(export, running.ports["grpc"], b"") == b""
+        for data in (b"", sender.payload(0)):
+            assert await asyncio.to_thread(export, running.ports["grpc"], data, method=sender.method) == b""
         assert running.intake.taken == []
 
 
@@ -88,12 +91,13 @@ async def test_overload_is_unavailable_with_the_time_to_wait():
         assert running.intake.taken == []
 
 
-async def test_a_refusal_for_good_is_a_partial_success_that_rejects_all():
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
+async def test_a_refusal_for_good_is_a_partial_success_that_rejects_all(sender):
     async with serving(FakeIntake(Outcome.REJECTED)) as running:
-        answer = await asyncio.to_thread(export, running.ports["grpc"], payload(7))
-        partial = ExportTraceServiceResponse.FromString(answer).partial_success
-        assert partial.rejected_spans == 7
-        assert "dead letter" in partial.error_message
+        answer = await asyncio.to_thread(export, running.ports["grpc"], sender.payload(7), method=sender.method)
+        rejected, message = sender.answer(answer)
+        assert rejected == 7
+        assert "dead letter" in message
         assert running.refusals() == {"undeliverable": 7}
 
 
@@ -130,10 +134,49 @@ async def test_bad_ids_and_a_refusal_add_up():
         assert running.refusals() == {"bad_id": 1, "undeliverable": 2}
 
 
-@pytest.mark.parametrize("signal", ["metrics.v1.MetricsService", "logs.v1.LogsService", "nothing.v1.Nothing"])
-async def test_other_services_are_unimplemented(signal):
+async def test_log_records_with_bad_ids_are_taken_and_the_sender_is_told():
+    message = LOGS.request(2)
+    records = message.resource_logs[0].scope_logs[0].log_records
+    for bad in (b"\x01" * 15, b"\x01" * 17, b"\x01"):
+        records.add(trace_id=bad)
+    records.add(trace_id=b"\x01" * 16, span_id=b"\x01" * 9)
     async with serving() as running:
-        method = f"/opentelemetry.proto.collector.{signal}/Export"
+        data = message.SerializeToString()
+        rejected, told = LOGS.answer(await asyncio.to_thread(export, running.ports["grpc"], data, method=LOGS.method))
+        assert (rejected, "16 bytes" in told) == (0, True)
+        assert running.intake.taken == [(data, 6)]
+        assert running.refusals() == {}
+
+
+async def test_log_records_without_ids_or_with_zeroes_are_nothing_to_speak_of():
+    message = LOGS.request(2)
+    records = message.resource_logs[0].scope_logs[0].log_records
+    records.add(trace_id=bytes(16), span_id=bytes(8))
+    records.add(trace_id=b"\x01" * 16, span_id=b"\x01" * 8)
+    async with serving() as running:
+        data = message.SerializeToString()
+        assert await asyncio.to_thread(export, running.ports["grpc"], data, method=LOGS.method) == b""
+        assert running.intake.taken == [(data, 4)]
+
+
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
+async def test_a_signal_that_no_pipeline_takes_is_unimplemented(sender):
+    async with serving(signals=[each.signal for each in SENDERS if each is not sender]) as running:
+        for data in (b"", sender.payload()):
+            error = await asyncio.to_thread(export, running.ports["grpc"], data, method=sender.method)
+            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+            assert "pipeline" in error.details()
+        assert running.refusals() == {"not_served": 2}
+        assert running.signals() == {"none": 2}
+        assert running.intake.asked == []
+        for other in SENDERS:
+            if other is not sender:
+                assert await asyncio.to_thread(export, running.ports["grpc"], b"", method=other.method) == b""
+
+
+async def test_other_services_are_unimplemented():
+    async with serving() as running:
+        method = "/opentelemetry.proto.collector.nothing.v1.Nothing/Export"
         error = await asyncio.to_thread(export, running.ports["grpc"], b"", method=method)
         assert error.code() is grpc.StatusCode.UNIMPLEMENTED
         assert running.refusals() == {"not_served": 1}
@@ -164,13 +207,14 @@ async def test_a_sender_that_gives_up_leaves_its_data_handed_over():
         assert running.outcomes() == {("grpc", "late"): 6, ("grpc", "ok"): 1}
 
 
-async def test_a_big_request_is_checked_beside_the_loop():
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
+async def test_a_big_request_is_checked_beside_the_loop(sender):
     async with serving() as running:
-        big = payload(20_000)
+        big = sender.payload(20_000)
         assert len(big) > INLINE
-        assert await asyncio.to_thread(export, running.ports["grpc"], big) == b""
+        assert await asyncio.to_thread(export, running.ports["grpc"], big, method=sender.method) == b""
         assert running.intake.taken == [(big, 20_000)]
-        error = await asyncio.to_thread(export, running.ports["grpc"], big[:-3])
+        error = await asyncio.to_thread(export, running.ports["grpc"], big[:-3], method=sender.method)
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert running.outcomes() == {("grpc", "ok"): 1, ("grpc", "malformed"): 1}
 

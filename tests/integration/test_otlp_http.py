@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otlp_harness import FakeIntake, abort, payload, post, raw, request, serving
+from otlp_signals import LOGS, METRICS, SENDERS
 
 from collector.api import Outcome
 
@@ -54,7 +55,7 @@ async def test_the_sdk_delivers(compression):
         assert running.outcomes() == {("http", "ok"): 1}
 
 
-@pytest.mark.parametrize("spans", [1, 5000], ids=["on the loop", "in a thread"])
+@pytest.mark.parametrize("items", [1, 5000], ids=["on the loop", "in a thread"])
 @pytest.mark.parametrize(
     ("encoding", "compress"),
     [
@@ -66,14 +67,16 @@ async def test_the_sdk_delivers(compression):
         ("zstd", lambda data: b"".join(zstandard.ZstdCompressor().compress(d) for d in (data[:9], data[9:]))),
     ],
 )
-async def test_every_encoding_arrives_as_the_same_bytes(encoding, compress, spans):
+async def test_every_encoding_arrives_as_the_same_bytes(encoding, compress, items):
     async with serving() as running:
-        body = compress(payload(spans))
-        answer = await asyncio.to_thread(post, running.ports["http"], body, headers={"Content-Encoding": encoding})
-        assert answer[0] == 200
-        assert answer[2] == b""
-        assert answer[1]["Content-Type"] == "application/x-protobuf"
-        assert running.intake.taken == [(payload(spans), spans)]
+        for sender in SENDERS:
+            body = compress(sender.payload(items))
+            headers = {"Content-Encoding": encoding}
+            answer = await asyncio.to_thread(post, running.ports["http"], body, headers=headers, path=sender.path)
+            assert answer[0] == 200
+            assert answer[2] == b""
+            assert answer[1]["Content-Type"] == "application/x-protobuf"
+        assert running.intake.taken == [(sender.payload(items), items) for sender in SENDERS]
 
 
 async def test_json_is_answered_with_json():
@@ -95,6 +98,60 @@ async def test_rejected_spans_in_json():
         assert partial["rejectedSpans"] == "1"
         assert "16 bytes" in partial["errorMessage"]
         assert running.refusals() == {"bad_id": 1}
+
+
+POINT = (
+    '{"name":"tokens","sum":{"isMonotonic":true,"aggregationTemporality":"AGGREGATION_TEMPORALITY_DELTA","dataPoints":'
+    '[{"asInt":"-9007199254740993"},{"asDouble":"NaN"},{"asDouble":-0.5,"exemplars":[{"traceId":'
+    '"5b8efff798038103d269b633813fc60c","spanId":"EEE19B7EC3C1B174","asInt":3}]}]},"unheardOf":[{}]}'
+)
+RECORD = (
+    '{"severityNumber":"SEVERITY_NUMBER_WARN","traceId":"5b8efff798038103d269b633813fc60c","flags":1,'
+    '"body":{"bytesValue":"AAEC"},"unheardOf":{"deep":[1,2,3]}}'
+)
+
+
+async def test_metrics_in_json():
+    async with serving() as running:
+        answer = await asyncio.to_thread(
+            post, running.ports["http"], METRICS.json(POINT), headers=JSON, path=METRICS.path
+        )
+        assert (answer[0], answer[1]["Content-Type"], answer[2]) == (200, "application/json", b"{}")
+        ((taken, count),) = running.intake.taken
+        assert count == 3
+        (metric,) = METRICS.request_class.FromString(taken).resource_metrics[0].scope_metrics[0].metrics
+        first, second, third = metric.sum.data_points
+        assert (metric.name, metric.sum.aggregation_temporality, metric.sum.is_monotonic) == ("tokens", 1, True)
+        assert (first.as_int, third.as_double) == (-9007199254740993, -0.5)
+        assert second.as_double != second.as_double
+        assert third.exemplars[0].trace_id.hex() == "5b8efff798038103d269b633813fc60c"
+        assert third.exemplars[0].span_id.hex() == "eee19b7ec3c1b174"
+        assert running.signals() == {"metrics": 1}
+
+
+async def test_logs_in_json():
+    async with serving() as running:
+        answer = await asyncio.to_thread(post, running.ports["http"], LOGS.json(RECORD), headers=JSON, path=LOGS.path)
+        assert (answer[0], answer[1]["Content-Type"], answer[2]) == (200, "application/json", b"{}")
+        ((taken, count),) = running.intake.taken
+        assert count == 1
+        (record,) = LOGS.request_class.FromString(taken).resource_logs[0].scope_logs[0].log_records
+        assert (record.severity_number, record.flags, record.body.bytes_value) == (13, 1, b"\0\1\2")
+        assert record.trace_id.hex() == "5b8efff798038103d269b633813fc60c"
+        assert running.signals() == {"logs": 1}
+
+
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
+async def test_a_refusal_for_good_has_its_signals_own_name(sender):
+    item = {"traces": json.dumps(SPAN), "metrics": POINT, "logs": RECORD}[str(sender)]
+    count = 3 if sender is METRICS else 1
+    async with serving(FakeIntake(Outcome.REJECTED)) as running:
+        port = running.ports["http"]
+        _, _, body = await asyncio.to_thread(post, port, sender.json(item), headers=JSON, path=sender.path)
+        assert json.loads(body)["partialSuccess"][sender.rejected_json] == str(count)
+        code, _, body = await asyncio.to_thread(post, port, sender.payload(4), path=sender.path)
+        assert (code, sender.answer(body)[0]) == (200, 4)
+        assert running.refusals() == {"undeliverable": count + 4}
 
 
 async def test_rejected_spans_in_protobuf():
@@ -132,13 +189,6 @@ async def test_come_back_later_is_503_with_retry_after(outcome, room):
         assert running.refusals() == {"returned" if room > 10 else "overloaded": 2}
 
 
-async def test_a_refusal_for_good_is_a_partial_success():
-    async with serving(FakeIntake(Outcome.REJECTED)) as running:
-        code, _, body = await asyncio.to_thread(post, running.ports["http"], payload(4))
-        assert code == 200
-        assert ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans == 4
-
-
 async def test_no_answer_in_time_asks_to_send_again():
     async with serving(FakeIntake(None), ack_timeout="100ms") as running:
         code, headers, _ = await asyncio.to_thread(post, running.ports["http"], payload())
@@ -149,7 +199,7 @@ async def test_no_answer_in_time_asks_to_send_again():
 @pytest.mark.parametrize(
     ("change", "code", "outcome", "header"),
     [
-        ({"path": "/v1/metrics"}, 404, "not_served", None),
+        ({"path": "/v1/profiles"}, 404, "not_served", None),
         ({"path": "/v1/traces/"}, 404, "not_served", None),
         ({"path": "//v1/traces"}, 404, "not_served", None),
         ({"method": "GET"}, 405, "wrong_method", ("Allow", "POST")),
@@ -169,10 +219,28 @@ async def test_what_is_not_served(change, code, outcome, header):
         assert running.refusals() == {outcome: 1}
 
 
-async def test_the_path_is_the_configurations_choice():
-    async with serving(http_options={"traces_url_path": "/otlp/traces"}) as running:
-        assert (await asyncio.to_thread(post, running.ports["http"], payload(), path="/otlp/traces"))[0] == 200
-        assert (await asyncio.to_thread(post, running.ports["http"], payload()))[0] == 404
+@pytest.mark.parametrize("sender", SENDERS, ids=str)
+async def test_a_signal_that_no_pipeline_takes_is_not_found(sender):
+    async with serving(signals=[each.signal for each in SENDERS if each is not sender]) as running:
+        code, _, body = await asyncio.to_thread(post, running.ports["http"], sender.payload(), path=sender.path)
+        assert code == 404
+        assert "pipeline" in Status.FromString(body).message
+        assert running.refusals() == {"not_served": 1}
+        assert running.signals() == {"none": 1}
+        assert running.intake.asked == []
+        for other in SENDERS:
+            if other is not sender:
+                assert (await asyncio.to_thread(post, running.ports["http"], b"", path=other.path))[0] == 200
+
+
+async def test_the_paths_are_the_configurations_choice():
+    options = {f"{sender}_url_path": f"/otlp/{sender}" for sender in SENDERS}
+    async with serving(http_options=options) as running:
+        for sender in SENDERS:
+            port, data = running.ports["http"], sender.payload(2)
+            assert (await asyncio.to_thread(post, port, data, path=f"/otlp/{sender}"))[0] == 200
+            assert (await asyncio.to_thread(post, port, data, path=sender.path))[0] == 404
+        assert running.intake.taken == [(sender.payload(2), 2) for sender in SENDERS]
 
 
 async def test_a_sender_that_asks_before_it_sends_is_told_to_go_on():

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from collector.api import Ack, Batch, BuildContext, Overloaded
+from collector.api import Ack, Batch, BuildContext, Outcome, Overloaded, Signal
 from processors.memory_limiter import MemoryLimiter, MemoryLimiterConfig, soft_limit, total_memory
 
 S = 10**9
@@ -145,3 +145,12 @@ def test_batches_pass_untouched():
     assert list(limiter.it.process(batch)) == [batch]
     assert MemoryLimiter.pure
     batch.ack.resolve(0)
+
+
+@pytest.mark.parametrize("signal", Signal)
+def test_batches_of_every_signal_pass_untouched(signal):
+    assert signal in MemoryLimiter.signals
+    limiter = Limiter(limit_mib=100).at(0, 200)
+    batch = Batch(b"", Ack(lambda _outcome, _reason: None), signal=signal, count=0)
+    assert list(limiter.it.process(batch)) == [batch]
+    batch.ack.resolve(Outcome.FILTERED)

@@ -3,7 +3,9 @@ import logging
 import pytest
 
 from collector.api import BuildContext, Outcome, Overloaded
-from receivers.otlp.service import Tokens, TraceDoor
+from receivers.otlp.counts import Counts
+from receivers.otlp.service import Door, Tokens, Turns
+from receivers.otlp.signals import LOGS, METRICS, TRACES
 from receivers.otlp.transport import Code, Kind, RefusedError
 
 
@@ -33,17 +35,22 @@ class Intake:
         on_done(self.outcome, "reason with a secret")
 
 
-def door(intake, tokens=(), caplog=None):
-    return TraceDoor(BuildContext("otlp", logging.getLogger("door")), intake, Tokens(tokens), 10)
+def door(intake, rules=TRACES):
+    log = logging.getLogger("door")
+    counts = Counts(BuildContext("otlp", log))
+    return Door(rules, 10, intake, tokens=Tokens([]), counts=counts, turns=Turns(), log=log)
 
 
-def answers(intake, payload=b"", kind=Kind.PROTOBUF):
+def answers(intake, payload=b"", kind=Kind.PROTOBUF, rules=TRACES):
     found = []
-    door(intake).export(payload, kind, intake, found.append)
+    door(intake, rules).export(payload, kind, intake, found.append)
     return found
 
 
 SPAN = b"\x0a\x20\x12\x1e\x12\x1c\x0a\x10" + b"\x01" * 16 + b"\x12\x08" + b"\x02" * 8
+POINT = b"\x0a\x0a\x12\x08\x12\x06\x2a\x04\x0a\x02\x40\x01"
+RECORD = b"\x0a\x06\x12\x04\x12\x02\x10\x09"
+EACH = [(TRACES, SPAN, "spans"), (METRICS, POINT, "data points"), (LOGS, RECORD, "log records")]
 
 
 @pytest.mark.parametrize(
@@ -55,12 +62,14 @@ SPAN = b"\x0a\x20\x12\x1e\x12\x1c\x0a\x10" + b"\x01" * 16 + b"\x12\x08" + b"\x02
         (Outcome.REJECTED, Code.OK, "ok", 1),
     ],
 )
-def test_each_outcome_has_its_answer(outcome, code, label, undeliverable):
+@pytest.mark.parametrize(("rules", "payload", "items"), EACH)
+def test_each_outcome_has_its_answer(rules, payload, items, outcome, code, label, undeliverable):
     intake = Intake(outcome)
-    (answer,) = answers(intake, SPAN)
+    (answer,) = answers(intake, payload, rules=rules)
     assert (answer.code, answer.outcome, answer.undeliverable) == (code, label, undeliverable)
     assert bool(answer.retry_after_ns) == (code is Code.UNAVAILABLE)
     assert "secret" not in answer.message
+    assert (items in answer.message) == bool(undeliverable)
     assert intake.ends == ["submit"]
 
 
@@ -73,11 +82,31 @@ def test_each_outcome_has_its_answer(outcome, code, label, undeliverable):
         (b"{", Kind.JSON, Code.INVALID_ARGUMENT),
     ],
 )
-def test_what_is_not_handed_over_gives_its_room_back(payload, kind, code):
+@pytest.mark.parametrize("rules", [TRACES, METRICS, LOGS])
+def test_what_is_not_handed_over_gives_its_room_back(rules, payload, kind, code):
     intake = Intake()
-    (answer,) = answers(intake, payload, kind)
+    (answer,) = answers(intake, payload, kind, rules)
     assert answer.code is code
     assert intake.ends == ["release"]
+
+
+@pytest.mark.parametrize(("rules", "payload"), [each[:2] for each in EACH])
+def test_more_items_than_allowed_are_malformed(rules, payload):
+    intake = Intake()
+    (answer,) = answers(intake, payload * 11, rules=rules)
+    assert (answer.code, answer.outcome) == (Code.INVALID_ARGUMENT, "malformed")
+    assert "too many" in answer.message
+    assert intake.ends == ["release"]
+    assert answers(Intake(), payload * 10, rules=rules)[0].code is Code.OK
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.REJECTED])
+def test_a_log_record_with_an_unusable_id_is_taken_and_its_sender_told(outcome):
+    record = b"\x4a\x03abc"
+    (answer,) = answers(Intake(outcome), b"\x0a\x09\x12\x07\x12\x05" + record, rules=LOGS)
+    assert (answer.code, answer.bad_ids) == (Code.OK, 0)
+    assert answer.undeliverable == (outcome is Outcome.REJECTED)
+    assert "belonging to none" in answer.message
 
 
 def test_a_pipeline_that_breaks_is_an_internal_error_that_tells_nothing(caplog):
@@ -91,7 +120,7 @@ def test_a_scanner_that_breaks_gives_the_room_back(monkeypatch):
     def broken(*_args, **_kwargs):
         raise MemoryError
 
-    monkeypatch.setattr("receivers.otlp.service.validate", broken)
+    monkeypatch.setattr("receivers.otlp.signals.validate", broken)
     intake = Intake()
     (answer,) = answers(intake, SPAN)
     assert answer.code is Code.INTERNAL
@@ -115,7 +144,7 @@ def test_messages_are_printable_and_short(monkeypatch):
     def refuse(*_args, **_kwargs):
         raise Malformed("bad\r\nheader: x\x00" + "é" * 500)
 
-    monkeypatch.setattr("receivers.otlp.service.validate", refuse)
+    monkeypatch.setattr("receivers.otlp.signals.validate", refuse)
     (answer,) = answers(Intake(), SPAN)
     assert answer.message.isascii()
     assert answer.message.isprintable()

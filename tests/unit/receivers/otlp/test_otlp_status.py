@@ -6,9 +6,12 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from receivers.otlp import status
+from receivers.otlp.signals import LOGS, METRICS, TRACES
 from receivers.otlp.transport import Answer, Code
 
 ANSWERS = st.builds(
@@ -22,13 +25,21 @@ ANSWERS = st.builds(
 )
 
 
+@pytest.mark.parametrize(
+    ("rules", "response", "rejected"),
+    [
+        (TRACES, ExportTraceServiceResponse, "rejected_spans"),
+        (METRICS, ExportMetricsServiceResponse, "rejected_data_points"),
+        (LOGS, ExportLogsServiceResponse, "rejected_log_records"),
+    ],
+)
 @given(ANSWERS)
-def test_responses_are_what_the_generated_classes_read(answer):
-    message = ExportTraceServiceResponse.FromString(status.response(answer))
-    assert message.partial_success.rejected_spans == answer.rejected == answer.bad_ids + answer.undeliverable
+def test_responses_are_what_the_generated_classes_read(rules, response, rejected, answer):
+    message = response.FromString(status.response(answer))
+    assert getattr(message.partial_success, rejected) == answer.rejected == answer.bad_ids + answer.undeliverable
     assert message.partial_success.error_message == answer.message
     assert message.HasField("partial_success") == bool(answer.rejected or answer.message)
-    assert json_format.Parse(status.response_json(answer), ExportTraceServiceResponse()) == message
+    assert json_format.Parse(status.response_json(answer, rules.rejected), response()) == message
 
 
 @given(ANSWERS)
@@ -46,4 +57,4 @@ def test_statuses_are_what_the_generated_classes_read(answer):
 @pytest.mark.parametrize("answer", [Answer(Code.OK, "ok")])
 def test_full_success_leaves_partial_success_unset(answer):
     assert status.response(answer) == b""
-    assert json.loads(status.response_json(answer)) == {}
+    assert json.loads(status.response_json(answer, TRACES.rejected)) == {}
