@@ -16,6 +16,7 @@ import click
 import uvloop
 from rich.console import Console
 
+from collector.batch import Signal
 from collector.cli.logs import configure, hush_grpc
 from collector.cli.screen import Screen
 from collector.config import load, select
@@ -24,7 +25,7 @@ from collector.registry import Registry
 from collector.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from collector.config.model import GatewayConfig
 
@@ -47,7 +48,11 @@ log = logging.getLogger("butterfly.service")
 )
 @click.option("--pipelines", default="", help="Run only these, comma-separated: traces/ingest,traces/sample")
 @click.option("--screen/--no-screen", default=None, help="Live screen; by default where there is a terminal.")
-@click.option("--demo", is_flag=True, help=f"Also start the bundled generator at {DEMO_RATE} spans/s.")
+@click.option(
+    "--demo",
+    is_flag=True,
+    help=f"Also start the bundled generator at {DEMO_RATE} spans/s, with metrics and logs where pipelines take them.",
+)
 def run(path: Path, pipelines: str, screen: bool | None, demo: bool) -> None:
     """Run the gateway until SIGTERM or Ctrl-C. SIGHUP reloads the file."""
 
@@ -68,7 +73,10 @@ def run(path: Path, pipelines: str, screen: bool | None, demo: bool) -> None:
     console = Console() if live else None
     logs = config.service.telemetry.logs
     configure(logs.level, logs.encoding, console)
-    with _demo_traffic() if demo else nullcontext():
+    signals = _fed(config) if demo else []
+    if demo and not signals:
+        click.echo("warning: --demo has no effect: no receiver feeds a pipeline here", err=True)
+    with _demo_traffic(signals) if signals else nullcontext():
         try:
             code = uvloop.run(_serve(config, read, console, str(path)))
         except (ButterflyError, OSError) as error:
@@ -99,14 +107,22 @@ def _end() -> None:
     os._exit(1)
 
 
+def _fed(config: GatewayConfig) -> list[str]:
+    """The signals that receivers take."""
+    fed = {line.signal for line in config.pipelines.values() if any(id_ in config.receivers for id_ in line.receivers)}
+    return [signal.value for signal in Signal if signal in fed]
+
+
 @contextmanager
-def _demo_traffic() -> Iterator[None]:
-    """The generator in a process of its own, at a lower priority, for a day at the most."""
+def _demo_traffic(signals: Sequence[str]) -> Iterator[None]:
+    """The generator of `signals` in a process of its own, at a lower priority, for a day at the most."""
     command = [
         sys.executable,
         "-m",
         "collector",
         "generate",
+        "--signals",
+        ",".join(signals),
         "--rate",
         str(DEMO_RATE),
         "--duration",

@@ -154,7 +154,9 @@ def test_with_a_screen_the_log_is_on_it(service, good, root):
     assert type(root.handlers[0]).__name__ == "RichHandler"
 
 
-def test_demo_starts_the_generator_quietly_and_ends_it(service, good, monkeypatch):
+@pytest.fixture
+def generators(monkeypatch):
+    """The generators that were started, faked."""
     started = []
 
     class FakeProcess:
@@ -173,17 +175,38 @@ def test_demo_starts_the_generator_quietly_and_ends_it(service, good, monkeypatc
             self.ended = True
 
     monkeypatch.setattr(run_module.subprocess, "Popen", FakeProcess)
+    return started
+
+
+def test_demo_starts_the_generator_quietly_and_ends_it(service, good, generators):
     assert run("-c", str(good)).exit_code == 0
-    assert started == []
+    assert generators == []
     assert run("-c", str(good), "--demo").exit_code == 0
-    (generator,) = started
+    (generator,) = generators
     assert generator.command[:3] == ["nice", "-n", "5"]
     assert "generate" in generator.command
     assert generator.command[generator.command.index("--rate") + 1] == "2000"
+    assert generator.command[generator.command.index("--signals") + 1] == "traces"
     assert set(generator.files) == {"stdin", "stdout", "stderr"}
     service.outcome = OSError("in use")
     assert run("-c", str(good), "--demo").exit_code == 1
-    assert started[1].ended
+    assert generators[1].ended
+
+
+def test_demo_sends_what_receivers_take(service, good, generators):
+    text = good.read_text().replace("traces/a", "logs").replace("traces/b", "metrics/b")
+    good.write_text(text)
+    assert run("-c", str(good), "--demo").exit_code == 0
+    assert generators[0].command[generators[0].command.index("--signals") + 1] == "metrics,logs"
+
+
+def test_demo_without_a_receiver_is_told(service, good, generators):
+    text = good.read_text().replace("receivers: [otlp]", "receivers: [disk]", 1)
+    text = text.replace("receivers: [otlp], exporters: [debug/b]", "receivers: [otlp], exporters: [disk]")
+    good.write_text(text.replace("exporters: {debug", "connectors: {disk: }\nexporters: {debug"))
+    done = run("-c", str(good), "--pipelines", "traces/a", "--demo")
+    assert (done.exit_code, generators) == (0, [])
+    assert "--demo has no effect" in done.output
 
 
 def test_a_stop_that_hangs_is_ended(monkeypatch, caplog):
