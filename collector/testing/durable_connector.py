@@ -16,9 +16,11 @@ wrap them.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector.api import Ack, Batch, Context, Outcome, Reader, Signal
@@ -131,16 +133,31 @@ def content(records: Sequence[Record]) -> bytes:
     return b"".join(record.payload for record in records)
 
 
-def payloads(first: int, count: int, size: int = 200) -> list[bytes]:
-    """OTLP requests of one span each, a bit longer than `size`, that differ from each other."""
-    return [_request(number, size) for number in range(first, first + count)]
+def payloads(first: int, count: int, size: int = 200, signal: Signal = Signal.TRACES) -> list[bytes]:
+    """OTLP requests of one item each, a bit longer than `size`, that differ from each other."""
+    make = {Signal.TRACES: _spans, Signal.METRICS: _points, Signal.LOGS: _records}[signal]
+    texts = (f"<{number:08d}>" + chr(ord("a") + number % 26) * size for number in range(first, first + count))
+    return [make(number, text) for number, text in enumerate(texts, start=first)]
 
 
-def _request(number: int, size: int) -> bytes:
+def _spans(number: int, text: str) -> bytes:
     request = ExportTraceServiceRequest()
-    span = request.resource_spans.add().scope_spans.add().spans.add()
+    span = request.resource_spans.add().scope_spans.add().spans.add(name=text)
     span.trace_id, span.span_id = number.to_bytes(16, "big"), b"contract"
-    span.name = f"<{number:08d}>" + chr(ord("a") + number % 26) * size
+    return request.SerializeToString()
+
+
+def _points(number: int, text: str) -> bytes:
+    request = ExportMetricsServiceRequest()
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name=text)
+    metric.gauge.data_points.add(as_int=number)
+    return request.SerializeToString()
+
+
+def _records(number: int, text: str) -> bytes:
+    request = ExportLogsServiceRequest()
+    record = request.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=number)
+    record.body.string_value = text
     return request.SerializeToString()
 
 
@@ -306,3 +323,94 @@ class DurableConnectorContract:
         await connector.stop()
         async with life(log) as (_, partition):
             assert content(await read_all(partition)) == b"".join(payloads(0, 3))
+
+    async def test_each_reader_has_a_position_of_its_own(self, log: Callable[[], DurableConnector]) -> None:
+        one, two = READERS[:2]
+        async with lives(log, Quiet(one), Quiet(two)) as (connector, (first, second)):
+            for number in range(10):
+                await append(connector, payloads(number, 1))
+            for partition in (first, second):
+                assert content(await read_all(partition)) == b"".join(payloads(0, 10))
+            await first.commit(3)
+            assert (first.committed, second.committed) == (3, 0)
+            await second.commit(8)
+            assert (first.committed, second.committed) == (3, 8)
+        async with lives(log, Quiet(two), Quiet(one)) as (connector, (second, first)):
+            assert (first.committed, second.committed) == (3, 8)
+            await append(connector, payloads(10, 1))
+            assert content(await read_all(first)) == b"".join(payloads(3, 8))
+            assert content(await read_all(second)) == b"".join(payloads(8, 3))
+
+    async def test_what_one_reader_has_settled_stays_for_the_others(self, log: Callable[[], DurableConnector]) -> None:
+        one, two = READERS[:2]
+        async with lives(log, Quiet(one), Quiet(two)) as (connector, (first, _)):
+            await append(connector, payloads(0, 50, 2000))
+            await first.commit(first.end)
+        async with life(log, Listener(one)) as (connector, first):
+            assert first.committed == first.end
+            await append(connector, payloads(50, 50, 2000))
+        async with lives(log, Quiet(two), Quiet(one)) as (_, (second, first)):
+            assert (second.committed, first.committed) == (0, first.end)
+            assert content(await read_all(second)) == b"".join(payloads(0, 100, 2000))
+
+    async def test_each_reader_has_a_journal_of_its_own(self, log: Callable[[], DurableConnector]) -> None:
+        kept: dict[str, list[bytes]] = {reader.id: [] for reader in READERS[:2]}
+        for turn in range(2):
+            async with lives(log, *(Quiet(reader) for reader in READERS[:2])) as (connector, partitions):
+                await append(connector, payloads(turn, 1))
+                for number in range(10):
+                    # At the same time: the one must not take the other's for a stranger's.
+                    blobs = [b"%d/%d of %s" % (turn, number, id_.encode()) for id_ in kept]
+                    await asyncio.gather(
+                        *(each.journal(blob, 1, each.end, 0) for each, blob in zip(partitions, blobs, strict=True))
+                    )
+                    for blob, blobs_so_far in zip(blobs, kept.values(), strict=True):
+                        blobs_so_far.append(blob)
+                for partition, blobs_so_far in zip(partitions, kept.values(), strict=True):
+                    assert list(await partition.load_journal()) == blobs_so_far
+
+    async def test_signals_do_not_meet(self, log: Callable[[], DurableConnector]) -> None:
+        readers = {reader.signal: reader for reader in reversed(READERS)}
+        sent: dict[Signal, list[bytes]] = {signal: [] for signal in readers}
+        for turn in range(2):
+            async with lives(log, *(Quiet(reader) for reader in readers.values())) as (connector, partitions):
+                for number in range(10):
+                    first = turn * 100 + number * 5
+                    given = {signal: payloads(first, 1 + at, signal=signal) for at, signal in enumerate(readers)}
+                    await asyncio.gather(*(append(connector, each, signal=signal) for signal, each in given.items()))
+                    for signal, each in given.items():
+                        sent[signal] += each
+                for signal, partition in zip(readers, partitions, strict=True):
+                    records = await read_all(partition)
+                    assert {record.signal for record in records} == {signal}
+                    assert content(records) == b"".join(sent[signal])
+                    assert sum(record.count for record in records) == len(sent[signal])
+                    assert [record.position for record in records] == list(range(partition.committed, partition.end))
+                await partitions[turn].commit(partitions[turn].end)
+                sent[list(readers)[turn]].clear()
+
+    async def test_a_reader_goes_on_while_another_is_revoked(self, log: Callable[[], DurableConnector]) -> None:
+        gone = asyncio.Event()
+
+        class Failing(Quiet):
+            async def revoked(self, partition: Partition) -> None:
+                gone.set()
+                raise RuntimeError(f"{partition.name} can't be let go")
+
+        class Slow(Listener):
+            async def revoked(self, partition: Partition) -> None:
+                await asyncio.wait_for(gone.wait(), _PATIENCE)
+                await asyncio.sleep(0.05)
+                self.read = content(await read_all(partition))
+                await partition.journal(b"at the end", 1, partition.end, 0)
+                await super().revoked(partition)
+
+        one, two = Failing(READERS[0]), Slow(READERS[1])
+        with suppress(RuntimeError):
+            async with lives(log, one, two) as (connector, _):
+                await append(connector, payloads(0, 5))
+        assert two.read == b"".join(payloads(0, 5))
+        async with lives(log, Quiet(READERS[0]), Quiet(READERS[1])) as (_, (first, second)):
+            assert content(await read_all(first)) == b"".join(payloads(0, 5))
+            assert second.committed == second.end
+            assert list(await second.load_journal()) == [b"at the end"]

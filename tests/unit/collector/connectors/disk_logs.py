@@ -16,12 +16,13 @@ class Counted:
         self.options = {"compression": "none"} | options
         self.clocks = {}
         self.readers = READERS[:1]
+        self.signals = frozenset({Signal.TRACES})
         self.meter = Meter()
 
     def __call__(self):
         self.meter = Meter()
         context = BuildContext(
-            "disk", logging.getLogger("disk"), self.meter, signals=frozenset({Signal.TRACES}), readers=self.readers
+            "disk", logging.getLogger("disk"), self.meter, signals=self.signals, readers=self.readers
         )
         return DiskConnector(DiskOptions(directory=self.directory, **self.options), context, **self.clocks)
 
