@@ -43,17 +43,16 @@ class Counted:
         return sorted(path for path in found if path.name.endswith(suffixes or ""))
 
 
-def the_partition(connector):
-    """That of the one reader, whether somebody reads or not."""
-    (partition,) = connector._logs[Signal.TRACES].partitions.values()
-    return partition
+def partition_of(connector, reader):
+    """That of a reader, whether somebody reads or not."""
+    return connector._logs[reader.signal].partitions[reader.name]
 
 
 async def crash_image(log, target, *, fill):
     """A copy of the log's directory as a kill -9 would leave it after `fill(connector, partition)`."""
     connector = log()
     await connector.start(())
-    await fill(connector, the_partition(connector))
+    await fill(connector, partition_of(connector, READERS[0]))
     shutil.copytree(log.directory, target, ignore=lambda *_: [])
     await connector.stop()
 

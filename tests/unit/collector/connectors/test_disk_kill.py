@@ -1,5 +1,6 @@
-"""kill -9 at random moments: what was acknowledged, committed and journalled is there afterwards."""
+"""kill -9 at random moments: what was acknowledged, committed and journalled is there afterwards, for each reader."""
 
+import json
 import os
 import random
 import re
@@ -10,20 +11,19 @@ import time
 from pathlib import Path
 
 import pytest
-from disk_logs import Counted
-from disk_victim import payload
+from disk_victim import BEHIND, payload, signal_of, victims_log
 
-from collector.testing.durable_connector import content, life, read_all
+from collector.testing.durable_connector import Quiet, content, lives, read_all
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[3]
 
 
-def _run_and_kill(directory, first, blob, compression, seconds):
+def _run_and_kill(directory, first, blobs, compression, seconds):
     """The lines that a victim wrote before it was killed."""
     environment = os.environ | {"PYTHONPATH": f"{_ROOT}:{_HERE}"}
     with subprocess.Popen(
-        [sys.executable, _HERE / "disk_victim.py", directory, str(first), str(blob), compression],
+        [sys.executable, _HERE / "disk_victim.py", directory, str(first), json.dumps(blobs), compression],
         stdout=subprocess.PIPE,
         env=environment,
     ) as process:
@@ -32,44 +32,61 @@ def _run_and_kill(directory, first, blob, compression, seconds):
         process.send_signal(signal.SIGKILL)
         output = begun + process.stdout.read()
     assert process.returncode == -signal.SIGKILL
-    return [line.split() for line in output[: output.rfind(b"\n")].split(b"\n")]
+    return [line.decode().split() for line in output[: output.rfind(b"\n")].split(b"\n")]
+
+
+class _Promised:
+    """What one reader was promised."""
+
+    def __init__(self, reader):
+        self.reader = reader
+        self.committed, self.blobs = 0, -1
+
+    async def is_kept(self, partition, acknowledged):
+        """Check, and take what is there as what is promised from now on. The numbers of all records that it gets."""
+        assert partition.committed >= self.committed, "the committed position went back"
+        self.committed = partition.committed
+        records = await read_all(partition)
+        assert [record.position for record in records] == list(range(self.committed, partition.end))
+        assert {record.signal for record in records} <= {self.reader.signal}
+        joined = content(records)
+        found = [int(match) for match in re.findall(rb"<(\d{12})>", joined)]
+        assert found == sorted(set(found)), "out of order, or twice"
+        assert joined == b"".join(payload(number) for number in found)
+        # What lies before the committed position was settled, and may be gone.
+        mine = {number for number in acknowledged if signal_of(number) is self.reader.signal}
+        oldest = found[0] if found else max(mine, default=-1) + 1
+        lost = {number for number in mine if number >= oldest} - set(found)
+        assert not lost, f"{len(lost)} acknowledged batches are lost"
+        assert found or not mine, "the victim never commits the last few"
+        journal = [int(entry.split()[1]) for entry in await partition.load_journal()]
+        assert journal == list(range(journal[0], journal[0] + len(journal))) if journal else self.blobs < 0
+        assert not journal or journal[-1] >= self.blobs, "a durable verdict is lost"
+        assert len(journal) >= min(self.blobs + 1, 50)
+        self.blobs = journal[-1] if journal else -1
+        return found
 
 
 async def _survives(directory, turns, seed):
     source = random.Random(seed)
-    acknowledged, committed, blobs, first, blob = set(), 0, -1, 0, 0
+    promised = {reader.name: _Promised(reader) for reader in BEHIND}
+    acknowledged, first = set(), 0
     for _ in range(turns):
         compression = source.choice(["none", "gzip", "zstd"])
-        for word, number in _run_and_kill(directory, first, blob, compression, source.uniform(0, 0.35)):
-            if word == b"append":
+        blobs = {name: each.blobs + 1 for name, each in promised.items()}
+        for word, whose, number in _run_and_kill(directory, first, blobs, compression, source.uniform(0, 0.35)):
+            if word == "append":
                 acknowledged.add(int(number))
-            elif word == b"commit":
-                committed = max(committed, int(number))
+            elif word == "commit":
+                promised[whose].committed = max(promised[whose].committed, int(number))
             else:
-                blobs = max(blobs, int(number))
-        log = Counted(directory, recent_bytes=0)
-        async with life(log) as (_, partition):
-            assert partition.committed >= committed, "the committed position went back"
-            committed = partition.committed
-            records = await read_all(partition)
-            assert [record.position for record in records] == list(range(committed, partition.end))
-            joined = content(records)
-            found = [int(match) for match in re.findall(rb"<(\d{12})>", joined)]
-            assert found == sorted(set(found)), "out of order, or twice"
-            assert joined == b"".join(payload(number) for number in found)
-            # What lies before the committed position was settled, and may be gone.
-            oldest = found[0] if found else max(acknowledged, default=-1) + 1
-            lost = {number for number in acknowledged if number >= oldest} - set(found)
-            assert not lost, f"{len(lost)} acknowledged batches are lost"
-            assert found or not acknowledged, "the victim never commits the last 60"
-            journal = [int(entry.split()[1]) for entry in await partition.load_journal()]
-            assert journal == list(range(journal[0], journal[0] + len(journal))) if journal else blobs < 0
-            assert not journal or journal[-1] >= blobs, "a durable verdict is lost"
-            assert len(journal) >= min(blobs + 1, 50)
+                promised[whose].blobs = max(promised[whose].blobs, int(number))
+        log = victims_log(directory, recent_bytes=0)
+        async with lives(log, *(Quiet(reader) for reader in BEHIND)) as (_, partitions):
+            for each, partition in zip(promised.values(), partitions, strict=True):
+                found = await each.is_kept(partition, acknowledged)
+                first = max([first, *acknowledged, *found]) + 1
             assert log.lost() == 0
-            blob = journal[-1] + 1 if journal else 0
-            blobs = blob - 1
-            first = max([first, *acknowledged, *found]) + 1
     return len(acknowledged)
 
 
