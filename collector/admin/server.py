@@ -106,7 +106,7 @@ class AdminServer:
         found = []
         for _, runner in self.graph.runners() if self.graph is not None else ():
             if runner.head is not None and (verdict := runner.head.processor.explain(trace_id)) is not None:
-                found.append({"processor": runner.head.processor.id, **verdict})
+                found.append({"pipeline": runner.account.pipeline, "processor": runner.head.processor.id, **verdict})
         return web.json_response({"trace_id": trace_id.hex(), "verdicts": found}, status=200 if found else 404)
 
 

@@ -108,11 +108,12 @@ class Screen:
         return table
 
     def _logs(self) -> Table:
-        table = _table("log", "records", "waiting to be decided", "to be settled", "lag")
+        table = _table("log", "read by", "records", "waiting to be decided", "to be settled", "lag")
         graph = self._service.graph
         for id_, runner in graph.runners() if graph is not None else ():
             end, tail, settled = runner.partition.end, runner.tail.position, runner.tail.watermark.position
-            table.add_row(id_, f"{end:,}", f"{end - tail:,}", f"{tail - settled:,}", f"{runner.lag_seconds():.1f} s")
+            waiting = f"{end - tail:,}", f"{tail - settled:,}", f"{runner.lag_seconds():.1f} s"
+            table.add_row(id_, runner.account.pipeline, f"{end:,}", *waiting)
         return table
 
     def _queues(self) -> Table:

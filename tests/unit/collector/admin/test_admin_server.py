@@ -36,8 +36,9 @@ class Graph:
 
     def runners(self):
         yield "plain", SimpleNamespace(head=None)
-        for known in self.verdicts:
-            yield "disk", SimpleNamespace(head=SimpleNamespace(processor=Processor(known)))
+        for number, known in enumerate(self.verdicts):
+            account = SimpleNamespace(pipeline=f"traces/{number}")
+            yield "disk", SimpleNamespace(account=account, head=SimpleNamespace(processor=Processor(known)))
 
 
 @pytest.fixture
@@ -96,7 +97,10 @@ async def test_why_tells_every_verdict_and_nothing_but_the_asked_id(admin):
     assert (status, kind) == (200, "application/json; charset=utf-8")
     assert json.loads(text) == {
         "trace_id": TRACE,
-        "verdicts": [{"processor": "tail_sampling", **first}, {"processor": "tail_sampling", **second}],
+        "verdicts": [
+            {"pipeline": "traces/0", "processor": "tail_sampling", **first},
+            {"pipeline": "traces/1", "processor": "tail_sampling", **second},
+        ],
     }
     assert other.hex() not in text
 

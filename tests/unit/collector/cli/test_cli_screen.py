@@ -19,6 +19,7 @@ from collector.telemetry.meter import Meter
 
 def runner(end, tail, settled, lag):
     return SimpleNamespace(
+        account=SimpleNamespace(pipeline="traces/sample"),
         partition=SimpleNamespace(end=end),
         tail=SimpleNamespace(position=tail, watermark=SimpleNamespace(position=settled)),
         lag_seconds=lambda: lag,
@@ -97,8 +98,8 @@ def test_every_figure_is_where_it_belongs(world):
         ["errors", "30", "0"],
         ["none", "0", "1,700"],
         ["ordinary", "100", "4"],
-        ["log", "records", "waiting to be decided", "to be settled", "lag"],
-        ["disk", "1,200", "50", "50", "2.5 s"],
+        ["log", "read by", "records", "waiting to be decided", "to be settled", "lag"],
+        ["disk", "traces/sample", "1,200", "50", "50", "2.5 s"],
         ["exporter", "queued items", "queued KiB", "state"],
         ["file", "1,234", "2", "delivering"],
         ["otlp", "0", "0", "refused, next attempt in 3 s"],
