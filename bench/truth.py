@@ -1,9 +1,11 @@
 """What a sampler had to do with the generated traffic, and whether it did.
 
     python -m bench.truth --ledger sent.jsonl kept.jsonl [kept.1.jsonl ...]
+    python -m bench.truth --ledger sent.jsonl --signal logs logs.jsonl
 
 `--ledger` is what `butterfly generate --ledger` wrote; the rest are files of the `file` exporter, or one
-binary ledger of `bench.sink` (`.ids`). Exit code 0: everything holds.
+binary ledger of `bench.sink` (`.ids`). Exit code 0: everything holds. Of metrics and logs, which nobody samples, all
+that was acknowledged must be there (`bench.metric_truth`, `bench.log_truth`).
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ import math
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from bench.generator.identity import mix
+from bench.generator.signals import SIGNALS
 from bench.generator.traces import BYZANTINE, ERROR, REASONS, SLOW
 from bench.generator.traffic import Traffic
 from bench.ledger import Outcome, SenderLedger, SentSpans, SinkLedger
+from bench.log_truth import LogReport, compare_log_files
+from bench.metric_truth import MetricReport, compare_metric_files
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -222,17 +227,25 @@ def read_sink(paths: tuple[Path, ...]) -> SinkLedger:
 
 @click.command()
 @click.option("--ledger", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--signal", type=click.Choice(SIGNALS), default="traces", show_default=True)
 @click.option("--keep-share", default=0.1, show_default=True, type=click.FloatRange(0, 1))
 @click.option("--everything", is_flag=True, help="There is no sampler: every acknowledged span must be there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.argument("sink", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def main(ledger: Path, keep_share: float, everything: bool, as_json: bool, sink: tuple[Path, ...]) -> None:
+def main(**options: Any) -> None:
     """Compare what a generator sent with what arrived."""
-    sender = SenderLedger.read(ledger)
-    sent = sender.sent(Traffic(sender.shape))
-    truth = Truth(sent, slow_over=sender.shape.mix.slow_over, everything=everything)
-    report = compare(truth, read_sink(sink), keep_share=keep_share)
-    if as_json:
+    sender = SenderLedger.read(options["ledger"])
+    traffic = Traffic(sender.shape)
+    report: Report | LogReport | MetricReport
+    if options["signal"] == "logs":
+        report = compare_log_files(sender, traffic, options["sink"])
+    elif options["signal"] == "metrics":
+        report = compare_metric_files(sender, traffic, options["sink"])
+    else:
+        slow_over = sender.shape.mix.slow_over
+        truth = Truth(sender.sent(traffic), slow_over=slow_over, everything=options["everything"])
+        report = compare(truth, read_sink(options["sink"]), keep_share=options["keep_share"])
+    if options["as_json"]:
         click.echo(json.dumps({**asdict(report), "holds": report.holds}))
     else:
         click.echo("\n".join(report.lines()))

@@ -143,7 +143,7 @@ class Schedule:
         if logs is None:
             raise ValueError("this traffic has no logs")
         cycle = 0
-        while True:
+        while logs.requests:
             done = 0
             for index, request in enumerate(logs.requests):
                 passed = cycle * spans + done * spans / logs.records
