@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collector.telemetry.ledger import Account
+    from collector.wire.item_view import ItemView
+    from collector.wire.log_view import LogView
     from collector.wire.logs import LogIndex
+    from collector.wire.point_view import PointView
     from collector.wire.points import PointIndex
     from collector.wire.scan import SpanIndex
     from collector.wire.view import SpanView
@@ -118,11 +121,11 @@ class Batch:
             self._bytes = wire_rewrite.select(self.payload, self.index, self.mask)
         return self._bytes
 
-    def filter(self, keep: Callable[[SpanView], bool], reason: str = "filtered") -> Batch:
-        """The same batch with only the spans for which `keep(span)` holds; see `select`."""
+    def filter(self, keep: Callable[[Any], bool], reason: str = "filtered") -> Batch:
+        """The same batch with only the items for which `keep(view)` holds (see `views`); see `select`."""
         mask = np.zeros(self.index.count, np.bool_)
-        for span in self.spans():
-            mask[span.row] = keep(span)
+        for view in self.views():
+            mask[view.row] = keep(view)
         return self.select(mask, reason)
 
     def select(self, mask: NDArray[np.bool_] | Sequence[bool], reason: str = "filtered") -> Batch:
@@ -186,14 +189,35 @@ class Batch:
     def spans(self) -> list[SpanView]:
         """Lazy views of the selected spans, in order, for processors that think in spans (see `collector.wire.view`).
 
-        Change them, then return `batch.apply(views)`.
+        Change them, then return `batch.apply(views)`. Raises `ValueError` where the batch is of another signal.
         """
         from collector.wire.view import views  # noqa: PLC0415 - only custom processors pay for it
 
+        self._demand(Signal.TRACES)
         return views(self.payload, self.index, self.mask)
 
-    def apply(self, views: Sequence[SpanView]) -> Batch:
-        """The batch with the changes made to `views` (from `spans()`): only spans that were touched are rewritten."""
+    def points(self) -> list[PointView]:
+        """As `spans`, of the selected data points (see `collector.wire.point_view`)."""
+        from collector.wire.point_view import point_views  # noqa: PLC0415 - as above
+
+        self._demand(Signal.METRICS)
+        return point_views(self.payload, self.index, self.mask)
+
+    def records(self) -> list[LogView]:
+        """As `spans`, of the selected log records (see `collector.wire.log_view`)."""
+        from collector.wire.log_view import log_views  # noqa: PLC0415 - as above
+
+        self._demand(Signal.LOGS)
+        return log_views(self.payload, self.index, self.mask)
+
+    def views(self) -> Sequence[SpanView] | Sequence[PointView] | Sequence[LogView]:
+        """`spans()`, `points()` or `records()`, by the batch's signal."""
+        if self.signal is Signal.TRACES:
+            return self.spans()
+        return self.points() if self.signal is Signal.METRICS else self.records()
+
+    def apply(self, views: Sequence[ItemView]) -> Batch:
+        """The batch with the changes made to `views` (of this batch): only items that were touched are rewritten."""
         edits = {view.row: view.to_bytes() for view in views if view.changed}
         return self.rewrite(edits)
 
@@ -214,6 +238,10 @@ class Batch:
             count=sum(len(batch) for batch in batches),
             account=first.account,
         )
+
+    def _demand(self, signal: Signal) -> None:
+        if self.signal is not signal:
+            raise ValueError(f"a batch of {self.signal.value} has no views of {signal.value}")
 
     def _rows(self, mask: NDArray[np.bool_] | Sequence[bool]) -> NDArray[np.bool_]:
         """The selected rows where `mask` holds. Raises `ValueError` when it isn't one bool per row of `index`."""

@@ -2,7 +2,8 @@
 
 `scan` and `validate` index a request of traces, `points` and `logs` one of the other signals, `Probes` are conditions
 that a scan of spans evaluates on the way, `rewrite` selects and patches items by copying slices, `partition` splits
-requests for a partitioned log, `view` shows single spans to Python, `otlp_json` translates to and from OTLP/JSON.
+requests for a partitioned log, `view`, `point_view` and `log_view` show single items to Python, `otlp_json` translates
+to and from OTLP/JSON.
 """
 
 from collector.wire.logs import LogIndex, scan_logs, validate_logs

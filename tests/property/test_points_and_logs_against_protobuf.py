@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -12,26 +12,25 @@ from otlp_messages import random_request, untidy
 from tests.fuzz.mutate import damage, rearrange
 from tests.fuzz.signals import SCAN, check, check_rewriting, parse
 
-if TYPE_CHECKING:
-    from random import Random
-
-randoms = st.randoms(use_true_random=False)
+seeds = st.integers(0, 2**48)
 both = pytest.mark.parametrize("signal", ["metrics", "logs"])
 
 
 @both
-@settings(max_examples=40, deadline=None)
-@given(rnd=randoms)
-def test_valid_messages_with_all_fields(signal: str, rnd: Random) -> None:
+@settings(max_examples=250, deadline=None)
+@given(seed=seeds)
+def test_valid_messages_with_all_fields(signal: str, seed: int) -> None:
+    rnd = Random(seed)
     payload = random_request(rnd, signal).SerializeToString()
     assert check(signal, payload)
     check_rewriting(rnd, signal, payload)
 
 
 @both
-@settings(max_examples=40, deadline=None)
-@given(rnd=randoms)
-def test_other_encodings(signal: str, rnd: Random) -> None:
+@settings(max_examples=250, deadline=None)
+@given(seed=seeds)
+def test_other_encodings(signal: str, seed: int) -> None:
+    rnd = Random(seed)
     payload = untidy(rnd, random_request(rnd, signal))
     assert check(signal, payload)
     check_rewriting(rnd, signal, payload)
@@ -42,9 +41,10 @@ def test_other_encodings(signal: str, rnd: Random) -> None:
 
 
 @both
-@settings(max_examples=40, deadline=None)
-@given(rnd=randoms)
-def test_damaged_bytes(signal: str, rnd: Random) -> None:
+@settings(max_examples=250, deadline=None)
+@given(seed=seeds)
+def test_damaged_bytes(signal: str, seed: int) -> None:
+    rnd = Random(seed)
     payload, other = (random_request(rnd, signal).SerializeToString() for _ in range(2))
     for _ in range(5):
         check(signal, damage(rnd, payload, other))
@@ -68,9 +68,10 @@ def test_random_bytes_as_an_item(signal: str, tag: int, body: bytes) -> None:
 
 
 @both
-@settings(max_examples=15, deadline=None)
-@given(rnd=randoms)
-def test_concatenated_requests_are_indexed_as_one(signal: str, rnd: Random) -> None:
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds)
+def test_concatenated_requests_are_indexed_as_one(signal: str, seed: int) -> None:
+    rnd = Random(seed)
     parts = [rearrange(rnd, random_request(rnd, signal).SerializeToString()) for _ in range(3)]
     parts = [part for part in parts if parse(signal, part) is not None]
     payload = b"".join(parts)

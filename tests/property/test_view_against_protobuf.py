@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from random import Random
 from typing import Any
 
+from attribute_values import as_dict, delete_places, random_value, set_attribute, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otlp_messages import TEXTS, canonical, random_request, untidy
 
@@ -17,47 +16,6 @@ from collector.wire import Malformed, validate
 from collector.wire.view import SpanView, views
 
 seeds = given(seed=st.integers(0, 2**48))
-
-
-def plain(value: AnyValue) -> Any:
-    member = value.WhichOneof("value")
-    if member == "array_value":
-        return [plain(one) for one in value.array_value.values]
-    if member == "kvlist_value":
-        return {one.key: plain(one.value) for one in value.kvlist_value.values}
-    return None if member in (None, "string_value_strindex") else getattr(value, member)
-
-
-def any_value(value: Any) -> AnyValue:
-    out = AnyValue()
-    if isinstance(value, bool):
-        out.bool_value = value
-    elif isinstance(value, list):
-        out.array_value.values.extend([any_value(one) for one in value])
-        out.array_value.SetInParent()
-    elif isinstance(value, dict):
-        out.kvlist_value.values.extend([KeyValue(key=key, value=any_value(one)) for key, one in value.items()])
-        out.kvlist_value.SetInParent()
-    elif value is not None:
-        member = {str: "string_value", int: "int_value", float: "double_value", bytes: "bytes_value"}[type(value)]
-        setattr(out, member, value)
-    return out
-
-
-def as_dict(attributes: Any) -> dict[str, Any]:
-    return {one.key: plain(one.value) for one in attributes}
-
-
-def shown(value: Any) -> str:
-    return repr(value)  # NaN equals itself here, True differs from 1, and order counts
-
-
-def random_value(rnd: Random, depth: int = 0) -> Any:
-    scalars = (None, True, False, 0, -1, 2**63 - 1, -(2**63), 1.5, -0.0, math.inf, "", "ü", b"", b"\x00\xff")
-    if depth > 2 or rnd.random() < 0.7:
-        return rnd.choice(scalars)
-    children = [random_value(rnd, depth + 1) for _ in range(rnd.randrange(3))]
-    return children if rnd.random() < 0.5 else {f"k{i}": child for i, child in enumerate(children)}
 
 
 def spans_and_views(rnd: Random) -> list[tuple[Span, Any, SpanView]]:
@@ -91,21 +49,6 @@ def test_reads_what_protobuf_reads(seed: int) -> None:
         assert shown(dict(view.resource)) == shown(as_dict(resource.attributes))
         assert not view.changed
         assert canonical(Span.FromString(view.to_bytes())) == canonical(span)
-
-
-def set_attribute(span: Span, key: str, value: Any) -> None:
-    new = KeyValue(key=key, value=any_value(value))
-    places = [i for i, one in enumerate(span.attributes) if one.key == key]
-    if places:
-        span.attributes[places[0]].CopyFrom(new)
-        delete_places(span, places[1:])
-    else:
-        span.attributes.append(new)
-
-
-def delete_places(span: Span, places: list[int]) -> None:
-    for i in reversed(places):
-        del span.attributes[i]
 
 
 def edit(rnd: Random, span: Span, view: SpanView) -> None:
