@@ -33,7 +33,7 @@ from collector.component.exporter import (
 from collector.component.follower import VerdictFollower
 from collector.component.processor import Admitting, Lookahead, Processor, Verdicts
 from collector.component.receiver import Intake, Permit, Receiver
-from collector.component.verdict_board import DROPPED, KEPT, UNDECIDED, Decided, VerdictBoard
+from collector.component.trace_board import DROPPED, KEPT, UNDECIDED, Decided, TraceBoard
 from collector.errors import (
     AckError,
     ButterflyError,
@@ -133,7 +133,7 @@ __all__ = [
     "SpanIndex",
     "StagedExporter",
     "StorageError",
-    "VerdictBoard",
+    "TraceBoard",
     "VerdictFollower",
     "Verdicts",
     "client_context",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from collector.batch import Signal
-from collector.component.verdict_board import VerdictBoard
+from collector.component.trace_board import TraceBoard
 from collector.options import Options
 from collector.telemetry.meter import Meter
 
@@ -38,7 +38,7 @@ class BuildContext:
     data_dir: Path = Path("butterfly-data")
     resident_bytes: Callable[[], int] = _no_memory_figure
     signals: frozenset[Signal] = frozenset(Signal)
-    board: VerdictBoard = field(default_factory=VerdictBoard)
+    board: TraceBoard = field(default_factory=TraceBoard)
     readers: Sequence[Reader] | None = None
 
 

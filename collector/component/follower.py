@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from collector.component.processor import Lookahead, Verdicts
-from collector.component.verdict_board import UNDECIDED
+from collector.component.trace_board import UNDECIDED
 from collector.wire import Malformed
 
 if TYPE_CHECKING:

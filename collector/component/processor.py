@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from collector.batch import Batch
-    from collector.component.verdict_board import Decided
+    from collector.component.trace_board import Decided
 
 
 class Processor(Component):
@@ -95,7 +95,7 @@ class Lookahead(Processor):
 
     @classmethod
     def decided_in(cls, blob: bytes) -> Decided | None:
-        """What a blob of `take_verdicts` says of traces, for the `VerdictBoard`; None for a processor that decides
+        """What a blob of `take_verdicts` says of traces, for the `TraceBoard`; None for a processor that decides
         about none. Raises `ValueError` for a damaged one."""
         del blob
         return None

@@ -9,7 +9,7 @@ from functools import partial
 from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from collector.component.verdict_board import VerdictBoard
+from collector.component.trace_board import TraceBoard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ class Parts:
     """Everything the builder made, by ID of the YAML."""
 
     admission: Admission
-    board: VerdictBoard = field(default_factory=VerdictBoard)
+    board: TraceBoard = field(default_factory=TraceBoard)
     extensions: dict[str, Extension] = field(default_factory=dict)
     queues: dict[str, ExportQueue] = field(default_factory=dict)
     connectors: dict[str, DurableConnector] = field(default_factory=dict)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collector.batch import Batch
     from collector.component.connector import Partition, Record
     from collector.component.processor import Lookahead, Processor, Verdicts
-    from collector.component.verdict_board import VerdictBoard
+    from collector.component.trace_board import TraceBoard
     from collector.graph.observed import Observed
     from collector.telemetry.ledger import Account
 
@@ -46,7 +46,7 @@ class Head:
         *,
         observed: Observed | None,
         allow: Callable[[int], None],
-        board: VerdictBoard | None = None,
+        board: TraceBoard | None = None,
     ) -> None:
         self.position = partition.committed
         self.processor = processor

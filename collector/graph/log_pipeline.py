@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collector.batch import Signal
     from collector.component.connector import Partition
     from collector.component.processor import Processor
-    from collector.component.verdict_board import VerdictBoard
+    from collector.component.trace_board import TraceBoard
     from collector.export_queue.dead_letter import DeadLetter
     from collector.graph.outlet import Outlet
     from collector.telemetry.ledger import Account
@@ -32,7 +32,7 @@ class LogPipeline:
         signal: Signal,
         fatal: Callable[[str], None],
         flush_patience_s: float,
-        board: VerdictBoard | None = None,
+        board: TraceBoard | None = None,
     ) -> None:
         self.id = id_
         self.signal = signal

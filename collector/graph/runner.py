@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from collector.component.connector import Partition
     from collector.component.processor import Processor
-    from collector.component.verdict_board import VerdictBoard
+    from collector.component.trace_board import TraceBoard
     from collector.export_queue.dead_letter import DeadLetter
     from collector.graph.outlet import Outlet
     from collector.telemetry.ledger import Account
@@ -48,7 +48,7 @@ class PartitionRunner:
         dead_letter: DeadLetter,
         *,
         fatal: Callable[[str], None],
-        board: VerdictBoard | None = None,
+        board: TraceBoard | None = None,
         books_accepted: bool = True,
         final: bool = False,
     ) -> None:

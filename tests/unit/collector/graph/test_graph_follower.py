@@ -10,7 +10,7 @@ from collector.ack import Ack
 from collector.batch import Batch
 from collector.component.base import BuildContext
 from collector.component.follower import VerdictFollower
-from collector.component.verdict_board import KEPT, Decided, VerdictBoard
+from collector.component.trace_board import KEPT, Decided, TraceBoard
 from collector.graph.head import Head
 from collector.options import Options
 from collector.telemetry.ledger import Account
@@ -23,7 +23,7 @@ class Follower(VerdictFollower):
     """Every byte of a payload is a trace that the record speaks of."""
 
     def __init__(self):
-        self.board = VerdictBoard()
+        self.board = TraceBoard()
         self.board.followed = True
         super().__init__(
             Options(), BuildContext("follower", logging.getLogger("test"), board=self.board), max_wait_ns=10 * SECOND
@@ -114,7 +114,7 @@ class Deciding(FakeLookahead):
 async def test_verdicts_are_on_the_board_when_they_are_durable_and_not_before(broken, monkeypatch):
     monkeypatch.setattr("collector.graph.head.RETRY_PAUSE_S", 0)
     monkeypatch.setattr("collector.graph.merging.MERGE_BYTES", 1)
-    log, board = FakeLog(traces_payload(1), traces_payload(1), traces_payload(1)), VerdictBoard()
+    log, board = FakeLog(traces_payload(1), traces_payload(1), traces_payload(1)), TraceBoard()
     board.followed = True
     sampler = Deciding(Options(), BuildContext("sampler", logging.getLogger("test")))
     head = Head(log, [], sampler, Account("traces"), observed=None, allow=lambda _: None, board=board)
@@ -129,7 +129,7 @@ async def test_verdicts_are_on_the_board_when_they_are_durable_and_not_before(br
 
 
 async def test_a_restart_puts_the_journals_verdicts_on_the_board():
-    log, board = FakeLog(), VerdictBoard()
+    log, board = FakeLog(), TraceBoard()
     board.followed = True
     log.blobs = [(b"[4]", 1, 0)]
     sampler = Deciding(Options(), BuildContext("sampler", logging.getLogger("test")))

@@ -1,7 +1,9 @@
-"""Where a sampler's verdicts are known to the other pipelines of the process, and where they ask it to keep a trace."""
+"""What one pipeline knows of a trace and others want to: the sampler's verdict, who asks for it to be kept, and the ID of
+the request that it is of."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,10 @@ REMEMBERED = 500_000
 """Verdicts that are known at least, the newest; and as many pins."""
 
 
+REMEMBERED_REQUESTS = 100_000
+"""Traces whose request ID is known, about 200 bytes each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decided:
     """Columns: trace ids as in `SpanIndex`, and whether each trace is kept."""
@@ -28,7 +34,32 @@ class Decided:
     kept: NDArray[np.bool_]
 
 
-class VerdictBoard:
+class RequestIds:
+    """Request IDs by trace, for a bounded number of traces; the one longest not asked for or told is forgotten first."""
+
+    def __init__(self, remembered: int = REMEMBERED_REQUESTS) -> None:
+        self._remembered = remembered
+        self._ids: OrderedDict[int, bytes] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def tell(self, trace: int, request_id: bytes) -> None:
+        """`trace` is the trace ID as one number."""
+        self._ids[trace] = request_id
+        self._ids.move_to_end(trace)
+        if len(self._ids) > self._remembered:
+            self._ids.popitem(last=False)
+
+    def ask(self, trace: int) -> bytes | None:
+        """The request ID in UTF-8, where it is known."""
+        found = self._ids.get(trace)
+        if found is not None:
+            self._ids.move_to_end(trace)
+        return found
+
+
+class TraceBoard:
     """One a process. The graph puts verdicts on it when they are durable, and never before, so that whoever goes by the
     board agrees with what a restart will say. Touched on the event loop's thread alone.
     """
@@ -36,6 +67,7 @@ class VerdictBoard:
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._verdicts = TraceTable(2 * remembered)
         self._pins = TraceTable(2 * remembered)
+        self.request_ids = RequestIds()
         self.version = 0
         """Grows with every verdict: whoever found a trace undecided need not ask again before it has."""
         self.followed = False

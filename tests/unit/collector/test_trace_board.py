@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.component.trace_table import TraceTable
-from collector.component.verdict_board import DROPPED, KEPT, UNDECIDED, Decided, VerdictBoard
+from collector.component.trace_board import DROPPED, KEPT, UNDECIDED, Decided, TraceBoard
 
 
 def columns(ids):
@@ -17,7 +17,7 @@ def columns(ids):
 
 
 def board(**verdicts):
-    it = VerdictBoard()
+    it = TraceBoard()
     it.followed = True
     ids = [int(name[1:]) for name in verdicts]
     it.publish(Decided(*columns(ids), np.array(list(verdicts.values()), np.bool_)))
@@ -76,14 +76,14 @@ def test_a_board_tells_verdicts_and_that_there_are_new_ones():
 
 
 def test_a_board_that_nobody_goes_by_remembers_nothing():
-    it = VerdictBoard()
+    it = TraceBoard()
     it.publish(Decided(*columns([1]), np.array([True])))
     assert list(it.look_up(*columns([1]))) == [UNDECIDED]
     assert it.memory == 0
 
 
 def test_pins():
-    it = VerdictBoard()
+    it = TraceBoard()
     assert not it.has_pins
     it.pin(*columns([5, 6]))
     assert it.has_pins
