@@ -1,5 +1,5 @@
-"""What one pipeline knows of a trace and others want to: the sampler's verdict, who asks for it to be kept, and the ID of
-the request that it is of."""
+"""What one pipeline knows of a trace and others want to: the sampler's verdict, that somebody asks for it to be kept,
+and the ID of the request that it is of."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Decided:
 
 
 class RequestIds:
-    """Request IDs by trace, for a bounded number of traces; the one longest not asked for or told is forgotten first."""
+    """Request IDs by trace, of a bounded number of traces: the one longest not asked for or told is forgotten first."""
 
     def __init__(self, remembered: int = REMEMBERED_REQUESTS) -> None:
         self._remembered = remembered

@@ -48,6 +48,19 @@ _TABLE = (
     Metric("butterfly_lost_items_total", "counter", "Items that the log could not give back.", ("pipeline", "reason")),
     Metric("butterfly_held_items", "gauge", "Items inside the gateway now.", ("pipeline",)),
     Metric("butterfly_leaked_acks_total", "counter", "Acknowledgements dropped unresolved: always a bug."),
+    # -- what ties the signals together
+    Metric(
+        "butterfly_exemplars_total",
+        "counter",
+        "Exemplars that point at a trace, by what became of them.",
+        ("processor", "fate"),
+    ),
+    Metric(
+        "butterfly_correlations_total",
+        "counter",
+        "Log records given a trace context, and logs and exemplars given a request ID.",
+        ("processor", "what"),
+    ),
     # -- process
     Metric("butterfly_uptime_seconds", "gauge", "Seconds since the gateway started."),
     Metric("butterfly_resident_memory_bytes", "gauge", "Resident memory of the process."),

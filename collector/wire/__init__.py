@@ -6,20 +6,28 @@ requests for a partitioned log, `view`, `point_view` and `log_view` show single 
 to and from OTLP/JSON.
 """
 
+from collector.wire.exemplar_edits import edit_exemplars
+from collector.wire.exemplars import Exemplars, find_exemplars
 from collector.wire.logs import LogIndex, scan_logs, validate_logs
 from collector.wire.otlp_json import from_json, to_json, write_json
 from collector.wire.partition import partition_logs, partition_metrics, partition_of, partition_spans
 from collector.wire.points import PointIndex, scan_metrics, validate_metrics
 from collector.wire.rewrite import UNKNOWN_THRESHOLD, replace_logs, replace_points, replace_spans, sample, select
 from collector.wire.scan import Malformed, Probes, SpanIndex, scan, validate
+from collector.wire.texts import find_field, find_text, resource_bodies
 
 __all__ = [
     "UNKNOWN_THRESHOLD",
+    "Exemplars",
     "LogIndex",
     "Malformed",
     "PointIndex",
     "Probes",
     "SpanIndex",
+    "edit_exemplars",
+    "find_exemplars",
+    "find_field",
+    "find_text",
     "from_json",
     "partition_logs",
     "partition_metrics",
@@ -28,6 +36,7 @@ __all__ = [
     "replace_logs",
     "replace_points",
     "replace_spans",
+    "resource_bodies",
     "sample",
     "scan",
     "scan_logs",

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from collector.wire.points import PointIndex
 
 
-def edit_exemplars(
-    payload: bytes, index: PointIndex, found: Exemplars, edits: Mapping[int, bytes]
-) -> dict[int, bytes]:
+def edit_exemplars(payload: bytes, index: PointIndex, found: Exemplars, edits: Mapping[int, bytes]) -> dict[int, bytes]:
     """The new body of each point, by row of `index`, of which an exemplar is in `edits`: for a `Batch.rewrite`.
 
     `edits` has the new field (tag and length included; nothing: it goes) of rows of `found`, which is
@@ -26,7 +24,7 @@ def edit_exemplars(
     for point in np.unique(found.point[rows]).tolist():
         at = int(index.offset[point])
         end = at + int(index.length[point])
-        pieces = []
+        pieces: list[bytes] = []
         begin, stop = np.searchsorted(found.point, [point, point + 1])  # rows are in order of the payload
         for row in range(begin, stop):
             if row in edits:

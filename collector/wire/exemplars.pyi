@@ -1,12 +1,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.wire.columns import Rows
 from collector.wire.points import PointIndex
 
-class Exemplars:
-    """Columns of the exemplars of one request's points, one row each, in payload order."""
+class Exemplars(Rows):
+    """Columns of the exemplars of one request's points, one row each, in payload order. Arrays are read-only."""
 
-    count: int
     point: NDArray[np.uint32]
     """Row of the point in its `PointIndex`."""
     offset: NDArray[np.uint32]

@@ -7,6 +7,7 @@ from libc.math cimport fabs, frexp, isfinite
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from collector.wire.columns cimport Columns, Rows
 from collector.wire.fields cimport BYTES, FIXED64, Field, read_field
 from collector.wire.varint cimport load_be64, load_le64
 
@@ -24,17 +25,55 @@ cdef enum:
     BOUNDS = 7
 
 cdef struct Row:
-    uint32_t offset
-    uint32_t length
     uint64_t hi
     uint64_t lo
-    int64_t bucket
 
 
-class Exemplars:
-    __slots__ = (
-        "body_length", "body_offset", "bucket", "count", "length", "offset", "point", "trace_hi", "trace_lo",
-    )
+cdef enum:      # the columns
+    TRACE_HI = 0
+    TRACE_LO = 1
+    BUCKET = 2
+    WORDS = 3
+    POINT = 0
+    OFFSET = 1
+    LENGTH = 2
+    BODY_OFFSET = 3
+    BODY_LENGTH = 4
+    HALVES = 5
+
+
+cdef class Exemplars(Rows):
+    @property
+    def point(self):
+        return self.half(POINT)
+
+    @property
+    def offset(self):
+        return self.half(OFFSET)
+
+    @property
+    def length(self):
+        return self.half(LENGTH)
+
+    @property
+    def body_offset(self):
+        return self.half(BODY_OFFSET)
+
+    @property
+    def body_length(self):
+        return self.half(BODY_LENGTH)
+
+    @property
+    def trace_hi(self):
+        return self.word(TRACE_HI)
+
+    @property
+    def trace_lo(self):
+        return self.word(TRACE_LO)
+
+    @property
+    def bucket(self):
+        return self.word(BUCKET).view(np.int64)
 
 
 cdef inline double as_double(uint64_t bits) noexcept nogil:
@@ -103,21 +142,22 @@ def find_exemplars(bytes payload not None, index not None):
     cdef Field field
     cdef Row row
     cdef double value = 0
+    cdef Columns columns
+    cdef Exemplars out = Exemplars.__new__(Exemplars)
     if total > <Py_ssize_t>size:        # no exemplar takes less than two bytes
         raise ValueError("the index doesn't fit the payload")
-    out = Exemplars()
-    cdef uint32_t[::1] out_point = np.empty(total, np.uint32), out_offset = np.empty(total, np.uint32)
-    cdef uint32_t[::1] out_length = np.empty(total, np.uint32)
-    cdef uint32_t[::1] body_offset = np.empty(total, np.uint32), body_length = np.empty(total, np.uint32)
-    cdef uint64_t[::1] hi = np.empty(total, np.uint64), lo = np.empty(total, np.uint64)
-    cdef int64_t[::1] bucket = np.empty(total, np.int64)
+    out.allocate(total, WORDS, HALVES, 0, &columns)
     for point in range(offset.shape[0]):
         left = exemplars[point]
         if not left:
             continue
         if offset[point] > size or length[point] > size - offset[point]:
             raise ValueError("the index doesn't fit the payload")
-        number = IN_HISTOGRAM if kind[point] == HISTOGRAM else IN_EXPONENTIAL if kind[point] == EXPONENTIAL else IN_NUMBER
+        number = IN_NUMBER
+        if kind[point] == HISTOGRAM:
+            number = IN_HISTOGRAM
+        elif kind[point] == EXPONENTIAL:
+            number = IN_EXPONENTIAL
         body = p = base + offset[point]
         end = p + length[point]
         while p < end:
@@ -130,18 +170,15 @@ def find_exemplars(bytes payload not None, index not None):
                 raise ValueError("the index doesn't fit the payload")
             if read_exemplar(field.body, field.after, &row, &value) < 0:
                 raise Malformed("not an OTLP metrics request: the protobuf encoding is broken")
-            body_offset[found] = <uint32_t>(field.body - base)
-            body_length[found] = <uint32_t>field.value
-            out_point[found] = <uint32_t>point
-            out_offset[found] = <uint32_t>(field.start - base)
-            out_length[found] = <uint32_t>(field.after - field.start)
-            hi[found] = row.hi
-            lo[found] = row.lo
-            bucket[found] = bucket_of(kind[point], value, body, end)
+            columns.halves[POINT][found] = <uint32_t>point
+            columns.halves[OFFSET][found] = <uint32_t>(field.start - base)
+            columns.halves[LENGTH][found] = <uint32_t>(field.after - field.start)
+            columns.halves[BODY_OFFSET][found] = <uint32_t>(field.body - base)
+            columns.halves[BODY_LENGTH][found] = <uint32_t>field.value
+            columns.words[TRACE_HI][found] = row.hi
+            columns.words[TRACE_LO][found] = row.lo
+            columns.words[BUCKET][found] = <uint64_t>bucket_of(kind[point], value, body, end)
             found += 1
-    out.count = found
-    out.point, out.offset, out.length = (np.asarray(each)[:found] for each in (out_point, out_offset, out_length))
-    out.body_offset, out.body_length = np.asarray(body_offset)[:found], np.asarray(body_length)[:found]
-    out.trace_hi, out.trace_lo = np.asarray(hi)[:found], np.asarray(lo)[:found]
-    out.bucket = np.asarray(bucket)[:found]
+    if found != total:
+        raise ValueError("the index doesn't fit the payload")
     return out

@@ -20,8 +20,9 @@ cdef int text_of_value(const uint8_t* p, const uint8_t* end, Field* text) noexce
         p = field.after
         if field.number == 1 and field.wire == BYTES:
             text[0] = field
-        elif 2 <= field.number <= 7 and field.wire == (VARINT if field.number < 4 else FIXED64 if field.number == 4 else BYTES):
-            text.value = 0      # another member of the oneof
+        elif 2 <= field.number <= 7:
+            if field.wire == (VARINT if field.number < 4 else FIXED64 if field.number == 4 else BYTES):
+                text.value = 0      # another member of the oneof
     return 0
 
 

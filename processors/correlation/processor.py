@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Texts = tuple[NDArray[np.uint32], NDArray[np.uint32]]
+
 _OF_SPAN, _OF_LOG, _OF_EXEMPLAR = 9, 6, 7
 """The numbers of the attributes' field in each message."""
 _LONGEST_ID = 256
 
 
 class Correlation(Processor):
-    """See docs/components/correlation.md. One of its name in a pipeline of traces learns request IDs, those in pipelines
-    of logs and metrics of the same process go by them.
+    """See docs/components/correlation.md. In a pipeline of traces it learns request IDs; in those of logs and metrics
+    of the same process it goes by them.
     """
 
     Config = CorrelationOptions
@@ -69,7 +71,7 @@ class Correlation(Processor):
         traces = {row: int.from_bytes(context.trace_id, "big") for row, context in contexts.items()}
         rows = np.flatnonzero(index.trace_hi | index.trace_lo)
         traces |= _numbers(rows, index)
-        for row, field in self._missing(payload, index.offset, index.length, _OF_LOG, traces, "log").items():
+        for row, field in self._missing(payload, (index.offset, index.length), traces, "log").items():
             added[row] = added.get(row, b"") + field
         if batch.mask is not None:
             added = {row: more for row, more in added.items() if batch.mask[row]}
@@ -103,9 +105,8 @@ class Correlation(Processor):
         rows = np.flatnonzero(found.trace_hi | found.trace_lo)
         if batch.mask is not None:
             rows = rows[batch.mask[found.point[rows]]]
-        missing = self._missing(
-            payload, found.body_offset, found.body_length, _OF_EXEMPLAR, _numbers(rows, found), "exemplar"
-        )
+        bodies = found.body_offset, found.body_length
+        missing = self._missing(payload, bodies, _numbers(rows, found), "exemplar")
         edits = {}
         for row, field in missing.items():
             start, size = int(found.body_offset[row]), int(found.body_length[row])
@@ -114,21 +115,17 @@ class Correlation(Processor):
             edits[row] = bytes((tag,)) + _varint(size + len(field)) + payload[start : start + size] + field
         return batch.rewrite(edit_exemplars(payload, index, found, edits))
 
-    def _missing(
-        self,
-        payload: bytes,
-        offset: NDArray[np.uint32],
-        length: NDArray[np.uint32],
-        number: int,
-        traces: dict[int, int],
-        what: str,
-    ) -> dict[int, bytes]:
-        """The attribute, as field `number`, for each row of `traces` that lacks it and whose trace's is known."""
+    def _missing(self, payload: bytes, messages: Texts, traces: dict[int, int], what: str) -> dict[int, bytes]:
+        """The attribute, as a field, for each row of `traces` that lacks it and whose trace's is known.
+
+        `messages` are the bodies of all rows: offsets and lengths.
+        """
         told: dict[int, bytes] = {}
         if not traces or not len(self._ids):
             return told
+        number = _OF_LOG if what == "log" else _OF_EXEMPLAR
         rows = np.fromiter(traces, np.intp, len(traces))
-        _, size = find_text(payload, offset[rows], length[rows], number, self._attribute)
+        _, size = find_text(payload, messages[0][rows], messages[1][rows], number, self._attribute)
         for row in rows[size == 0].tolist():
             request_id = self._ids.ask(traces[row])
             if request_id is not None:
@@ -139,7 +136,7 @@ class Correlation(Processor):
 
 def _first(
     payload: bytes, offset: NDArray[np.uint32], length: NDArray[np.uint32], field: int, keys: Sequence[bytes]
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+) -> Texts:
     """Of each message, where the text of the first of `keys` is that it has."""
     at, size = np.zeros(len(offset), np.uint32), np.zeros(len(offset), np.uint32)
     for key in keys:

@@ -13,7 +13,8 @@ class ExemplarLinkerOptions(Options):
         le=seconds(3600),
     )
     swap: bool = option(
-        True, about="Put the last exemplar of a kept trace, of the same series and bucket, in the place of one that goes."
+        True,
+        about="Put the last exemplar of a kept trace, of the same series and bucket, in place of one that goes.",
     )
     remembered_exemplars: int = option(
         10_000, about="Exemplars of kept traces that are remembered for that, of a kilobyte each at the most.", ge=0

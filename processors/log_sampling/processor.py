@@ -53,7 +53,8 @@ class LogSampling(VerdictFollower):
         if not self.config.undecided:
             batch = batch.select(~(mild & traced & (verdicts == UNDECIDED)), "trace_undecided")
         if self._limit < _RANGE:
-            batch = batch.select(~(mild & ~traced & ~self._lucky(batch.payload, index, mild & ~traced)), "without_trace")
+            alone = mild & ~traced
+            batch = batch.select(~alone | self._lucky(batch.payload, index, alone), "without_trace")
         return (batch,)
 
     def _lucky(self, payload: bytes, index: LogIndex, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.component.trace_table import TraceTable
 from collector.component.trace_board import DROPPED, KEPT, UNDECIDED, Decided, TraceBoard
+from collector.component.trace_table import TraceTable
 
 
 def columns(ids):
