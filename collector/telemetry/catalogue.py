@@ -168,6 +168,30 @@ _TABLE = (
         "Wait before the next attempt, 0 when none waits.",
         ("exporter",),
     ),
+    # -- prometheus remote write
+    Metric(
+        "butterfly_remote_write_requests_total", "counter", "Requests, by what was answered.", ("exporter", "outcome")
+    ),
+    Metric("butterfly_remote_write_samples_total", "counter", "Samples that the backend took.", ("exporter",)),
+    Metric(
+        "butterfly_remote_write_refused_points_total",
+        "counter",
+        "Data points that were refused, by reason.",
+        ("exporter", "reason"),
+    ),
+    Metric(
+        "butterfly_remote_write_duplicate_deltas_total",
+        "counter",
+        "Deltas that came again after they were added.",
+        ("exporter",),
+    ),
+    Metric(
+        "butterfly_remote_write_exemplar_labels_cut_total",
+        "counter",
+        "Labels of exemplars that exceeded 128 characters.",
+        ("exporter",),
+    ),
+    Metric("butterfly_remote_write_delta_streams", "gauge", "Delta series that are summed.", ("exporter",)),
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _TABLE}

@@ -23,7 +23,11 @@ from collector.testing.batches import traces_batch
 DOCS = Path(__file__).parents[2] / "docs"
 COMPONENTS = DOCS / "components"
 BUILT_IN = [(found.kind, found.type_name, found.cls) for found in Registry().available()]
-PAGES = {(Kind.RECEIVERS, "otlp"): "otlp_receiver.md", (Kind.EXPORTERS, "otlp"): "otlp_exporter.md"}
+PAGES = {
+    (Kind.RECEIVERS, "otlp"): "otlp_receiver.md",
+    (Kind.EXPORTERS, "otlp"): "otlp_exporter.md",
+    (Kind.EXPORTERS, "prometheusremotewrite"): "prometheus_remote_write.md",
+}
 """Where the page of a type isn't named after it, because two kinds share the name."""
 
 

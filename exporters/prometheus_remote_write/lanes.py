@@ -1,0 +1,141 @@
+"""The way of a staged request to the backend: lanes side by side, each one request at a time, in order.
+
+A request that is refused is divided until the samples that the backend doesn't want stand alone. Copies do no harm in
+this, nor when the outcome of a request is unknown: a sample of the same series, time and value is taken again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from exporters.prometheus_remote_write.over_http import Answer, Meaning
+from exporters.prometheus_remote_write.reasons import NOT_WRITTEN, SERVER_ERROR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporters.prometheus_remote_write.dialect import Dialect
+    from exporters.prometheus_remote_write.series import SeriesTable
+
+
+@dataclass(slots=True)
+class Piece:
+    """Samples `begin` to `end` of the table's order, still to be sent. `failing` is when the backend first answered 500
+    to them, in seconds."""
+
+    begin: int
+    end: int
+    failing: float | None = None
+    whole: bool = False
+    """Whether it is one request already, a part of one that was divided."""
+
+
+@dataclass(slots=True)
+class Staged:
+    """One staged request. `changes` are those of the totals, until they are durable."""
+
+    table: SeriesTable
+    changes: tuple[list[tuple[bytes, bytes]], list[tuple[bytes]]] | None
+    lanes: list[deque[Piece]] = field(default_factory=list)
+    counted: bool = False
+
+    def __post_init__(self) -> None:
+        self.lanes = [deque([Piece(begin, end)]) for begin, end in self.table.lanes if end > begin]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one request, and of patience with answers 500, in seconds."""
+
+    samples: int
+    bytes: int
+    retry_age: float
+
+
+class LaneSender:
+    """Sends the lanes of staged requests. `counted(meaning, samples)` is told of every answer."""
+
+    def __init__(
+        self, dialect: Dialect, limits: Limits, clock: Callable[[], float], counted: Callable[[Meaning, int], None]
+    ) -> None:
+        self._dialect = dialect
+        self._limits = limits
+        self._clock = clock
+        self._counted = counted
+        self._taken = float("-inf")
+
+    async def send(self, staged: Staged) -> list[Answer]:
+        """Send what is left. The answers that stopped a lane: none when nothing is left."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._lane(staged.table, lane)) for lane in staged.lanes if lane]
+        staged.lanes = [lane for lane in staged.lanes if lane]
+        return [answer for task in tasks if (answer := task.result()) is not None]
+
+    async def _lane(self, table: SeriesTable, lane: deque[Piece]) -> Answer | None:
+        while lane:
+            piece = lane[0]
+            end = piece.end
+            if not piece.whole:
+                end = table.next(piece.begin, piece.end, self._limits.samples, self._limits.bytes)
+            answer = await self._dialect.post(table, piece.begin, end)
+            self._counted(answer.meaning, end - piece.begin)
+            if end < piece.end:
+                lane.appendleft(Piece(piece.begin, end, piece.failing))
+                piece.begin = end
+                piece.failing = None
+            if not self._settle(table, lane, answer):
+                return answer
+        return None
+
+    def _settle(self, table: SeriesTable, lane: deque[Piece], answer: Answer) -> bool:
+        """Note what became of the first piece; False where the lane must wait."""
+        piece = lane[0]
+        if answer.meaning is Meaning.TAKEN:
+            self._taken = self._clock()
+            if self._written(table, piece, answer):
+                lane.popleft()
+            else:
+                self._divide(table, lane, NOT_WRITTEN)
+            return True
+        if answer.meaning is Meaning.REFUSED:
+            self._divide(table, lane, answer.reason)
+            return True
+        if answer.meaning is Meaning.FAILED:
+            return self._failed(table, lane)
+        return False
+
+    def _written(self, table: SeriesTable, piece: Piece, answer: Answer) -> bool:
+        """Whether the answer's headers, where it has them, say that all was written. Exemplars may be left out."""
+        if answer.written is None:
+            return True
+        samples, histograms, _ = table.counts(piece.begin, piece.end)
+        return answer.written[0] >= samples and answer.written[1] >= histograms
+
+    def _divide(self, table: SeriesTable, lane: deque[Piece], reason: int) -> None:
+        """Put the halves of the first piece in its place; a single sample is refused."""
+        piece = lane.popleft()
+        if piece.end - piece.begin == 1:
+            table.refuse_range(piece.begin, piece.end, reason)
+            return
+        middle = (piece.begin + piece.end) // 2
+        lane.appendleft(Piece(middle, piece.end, piece.failing, whole=True))
+        lane.appendleft(Piece(piece.begin, middle, piece.failing, whole=True))
+
+    def _failed(self, table: SeriesTable, lane: deque[Piece]) -> bool:
+        """An answer 500. Once it has lasted, the sample that causes it is looked for and refused, provided that the
+        backend takes others meanwhile, or that it has lasted twice as long."""
+        piece = lane[0]
+        now = self._clock()
+        if piece.failing is None:
+            piece.failing = now
+        age = now - piece.failing
+        others = self._taken >= piece.failing
+        if age < self._limits.retry_age:
+            return False
+        if piece.end - piece.begin > 1 or others or age >= 2 * self._limits.retry_age:
+            self._divide(table, lane, SERVER_ERROR)
+            return others
+        return False

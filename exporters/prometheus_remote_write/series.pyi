@@ -1,0 +1,33 @@
+import numpy as np
+from numpy.typing import NDArray
+
+class SeriesTable:
+    """The series and samples of one staged request, made by `Translator.translate`.
+
+    Samples stand in an order of their own: lane by lane (`lanes`, a list of (begin, end)), in a lane series by series,
+    in a series by time. A request is a range of that order, and so is each half of one.
+    """
+
+    lanes: list[tuple[int, int]]
+    exemplars_cut: int
+    """Labels of exemplars that didn't fit the 128 characters."""
+    duplicates: int
+    """Samples that were there twice."""
+
+    def __init__(self, key: bytes) -> None: ...
+    @property
+    def rows(self) -> int:
+        """Data points of the request."""
+    @property
+    def reasons(self) -> NDArray[np.uint8]:
+        """One byte a row: 0, or the number of the word in `reasons.py` for which the row was refused. A copy."""
+    def refuse_range(self, begin: int, end: int, reason: int) -> None:
+        """Refuse the rows behind the samples `begin` to `end`."""
+    def next(self, begin: int, end: int, most_samples: int, most_bytes: int) -> int:
+        """Where a request that begins at `begin` ends: within both limits, but one sample at least."""
+    def counts(self, begin: int, end: int) -> tuple[int, int, int]:
+        """(samples, histograms, exemplars) of a range."""
+    def write_v1(self, begin: int, end: int, metadata: bool = False) -> bytes:
+        """`prometheus.WriteRequest` of a range, with the metadata of its families where it is asked for."""
+    def write_v2(self, begin: int, end: int) -> bytes:
+        """`io.prometheus.write.v2.Request` of a range."""

@@ -1,0 +1,654 @@
+"""The series and samples of one staged request, and the requests that are made of them."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, qsort, realloc
+from libc.string cimport memcmp, memcpy
+
+from exporters.prometheus_remote_write.siphash cimport rotated, siphash
+from exporters.prometheus_remote_write.wire cimport (
+    Buffer,
+    bits_of,
+    close_length,
+    load64,
+    open_length,
+    put,
+    put_double,
+    put_varint,
+    varint_size,
+)
+
+import numpy as np
+
+cdef enum:
+    MOST_PAIRS = 1 << 25     # label pairs of one staged request: 256 MiB
+
+cdef const char* NAME_LABEL = "__name__"
+
+
+cdef uint64_t mix(uint64_t one, uint64_t other) noexcept nogil:
+    """A hash of a pair; sums of these identify label sets whatever the order in which they were added."""
+    cdef uint64_t value = one * <uint64_t>0x9e3779b97f4a7c15 ^ rotated(other, 31) * <uint64_t>0xc2b2ae3d27d4eb4f
+    value = (value ^ (value >> 29)) * <uint64_t>0xbf58476d1ce4e5b9
+    return value ^ (value >> 32)
+
+
+cdef void* grown(void* data, size_t count, size_t* room, size_t size) except? NULL:
+    """`data` with room for one more than `count` elements."""
+    cdef size_t more
+    cdef void* moved
+    if count < room[0]:
+        return data
+    more = room[0] + room[0] // 2 + 64
+    moved = realloc(data, more * size)
+    if moved == NULL:
+        raise MemoryError
+    room[0] = more
+    return moved
+
+
+cdef int by_exemplar_time(const void* one, const void* other) noexcept nogil:
+    cdef int64_t first = (<const Exemplar*>one).time, second = (<const Exemplar*>other).time
+    return (first > second) - (first < second)
+
+
+cdef struct Key:
+    int64_t time
+    uint32_t sample
+
+
+cdef int by_time(const void* one, const void* other) noexcept nogil:
+    cdef const Key* first = <const Key*>one
+    cdef const Key* second = <const Key*>other
+    if first.time != second.time:
+        return 1 if first.time > second.time else -1
+    return (first.sample > second.sample) - (first.sample < second.sample)
+
+
+cdef class SeriesTable:
+    """Made by `Translator.translate`.
+
+    Samples stand in an order of their own: lane by lane (`lanes`, a list of (begin, end)), in a lane series by series,
+    in a series by time. A request is a range of that order, and so is each half of one.
+    """
+
+    def __cinit__(self, bytes key not None):
+        cdef const uint8_t* bits = key
+        cdef int word
+        if len(key) != 32:
+            raise ValueError("a key has 32 bytes")
+        for word in range(4):
+            self.key[word] = load64(bits + 8 * word)
+        self.symbol_mask = 1023
+        self.series_mask = 1023
+        self.symbol_slots = <uint32_t*>calloc(self.symbol_mask + 1, sizeof(uint32_t))
+        self.series_slots = <uint32_t*>calloc(self.series_mask + 1, sizeof(uint32_t))
+        if self.symbol_slots == NULL or self.series_slots == NULL:
+            raise MemoryError
+        self.lanes = []
+        self.intern(<const uint8_t*>NAME_LABEL, 0)
+        self.name_label = self.intern(<const uint8_t*>NAME_LABEL, 8)
+
+    def __dealloc__(self):
+        free(self.text.data)
+        free(self.blobs.data)
+        free(self.out.data)
+        free(self.body.data)
+        free(self.symbols)
+        free(self.symbol_slots)
+        free(self.pairs)
+        free(self.series)
+        free(self.series_slots)
+        free(self.samples)
+        free(self.exemplars)
+        free(self.families)
+        free(self.reasons)
+        free(self.order)
+        free(self.local)
+        free(self.used)
+
+    # -- what the translation adds
+
+    cdef uint32_t intern(self, const uint8_t* text, size_t size) except? 4294967295:
+        cdef uint64_t lo = siphash(text, size, self.key[0], self.key[1])
+        cdef size_t slot = lo & self.symbol_mask
+        cdef Symbol* symbol
+        while self.symbol_slots[slot]:
+            symbol = self.symbols + self.symbol_slots[slot] - 1
+            if symbol.lo == lo and symbol.length == size and memcmp(self.text.data + symbol.offset, text, size) == 0:
+                return self.symbol_slots[slot] - 1
+            slot = (slot + 1) & self.symbol_mask
+        if size >> 31 or (self.text.used + size) >> 31:
+            raise ValueError("the labels of one request exceed 2 GiB")
+        self.symbols = <Symbol*>grown(self.symbols, self.symbol_count, &self.symbol_room, sizeof(Symbol))
+        symbol = self.symbols + self.symbol_count
+        symbol.lo = lo
+        symbol.hi = siphash(text, size, self.key[2], self.key[3])
+        symbol.offset = <uint32_t>self.text.used
+        symbol.length = <uint32_t>size
+        put(&self.text, text, size)
+        self.symbol_count += 1
+        self.symbol_slots[slot] = <uint32_t>self.symbol_count
+        if self.symbol_count * 2 > self.symbol_mask:
+            self.symbol_slots = rehashed_symbols(self.symbol_slots, &self.symbol_mask, self.symbols, self.symbol_count)
+        return <uint32_t>(self.symbol_count - 1)
+
+    cdef uint32_t intern_bytes(self, bytes text) except? 4294967295:
+        return self.intern(text, len(text))
+
+    cdef uint32_t family(self, uint32_t name, uint32_t kind, uint32_t about, uint32_t unit) except? 4294967295:
+        cdef Family* family
+        self.families = <Family*>grown(self.families, self.family_count, &self.family_room, sizeof(Family))
+        family = self.families + self.family_count
+        family.name = name
+        family.type = kind
+        family.help = about
+        family.unit = unit
+        self.family_count += 1
+        return <uint32_t>(self.family_count - 1)
+
+    cdef int compare(self, uint32_t one, uint32_t other) noexcept:
+        """The order of two symbols, by bytes."""
+        cdef Symbol* first = self.symbols + one
+        cdef Symbol* second = self.symbols + other
+        cdef size_t size = first.length if first.length < second.length else second.length
+        cdef int found
+        if one == other:
+            return 0
+        found = memcmp(self.text.data + first.offset, self.text.data + second.offset, size)
+        if found:
+            return found
+        return 1 if first.length > second.length else -1
+
+    cdef int measure(self, Labels* labels) except -1:
+        """Fill in what follows from the pairs."""
+        cdef uint32_t at
+        labels.lo = labels.hi = 0
+        labels.name_at = labels.count
+        for at in range(labels.count):
+            labels.lo += mix(self.symbols[labels.pairs[at].name].lo, self.symbols[labels.pairs[at].value].lo)
+            labels.hi += mix(self.symbols[labels.pairs[at].name].hi, self.symbols[labels.pairs[at].value].hi)
+        for at in range(labels.count):
+            if self.compare(labels.pairs[at].name, self.name_label) > 0:
+                labels.name_at = at
+                break
+        return 0
+
+    cdef uint32_t series_of(
+        self, Labels* labels, uint32_t name, uint32_t extra, uint32_t value, uint32_t at, bint replaces, uint32_t family
+    ) except? 4294967295:
+        """The series of `labels` with this `__name__`, and `extra`, unless NONE, before or in place of pair `at`."""
+        cdef uint64_t lo = labels.lo + mix(self.symbols[self.name_label].lo, self.symbols[name].lo)
+        cdef uint64_t hi = labels.hi + mix(self.symbols[self.name_label].hi, self.symbols[name].hi)
+        cdef Pair* pair
+        cdef Pair* begin
+        cdef Pair* moved
+        cdef Series* series
+        cdef size_t slot, room
+        cdef uint32_t count = 0, size = 0, each, rest = labels.name_at
+        if self.pair_count + labels.count + 2 > self.pair_room:
+            if self.pair_count + labels.count > MOST_PAIRS:
+                return NONE
+            room = self.pair_room + self.pair_room // 2 + labels.count + 4096
+            moved = <Pair*>realloc(self.pairs, room * sizeof(Pair))
+            if moved == NULL:
+                raise MemoryError
+            self.pairs = moved
+            self.pair_room = room
+        begin = pair = self.pairs + self.pair_count
+        memcpy(pair, labels.pairs, rest * sizeof(Pair))
+        pair += rest
+        pair.name = self.name_label
+        pair.value = name
+        pair += 1
+        if extra != NONE:
+            lo += mix(self.symbols[extra].lo, self.symbols[value].lo)
+            hi += mix(self.symbols[extra].hi, self.symbols[value].hi)
+            if replaces:
+                lo -= mix(self.symbols[extra].lo, self.symbols[labels.pairs[at].value].lo)
+                hi -= mix(self.symbols[extra].hi, self.symbols[labels.pairs[at].value].hi)
+            memcpy(pair, labels.pairs + rest, (at - rest) * sizeof(Pair))
+            pair += at - rest
+            pair.name = extra
+            pair.value = value
+            pair += 1
+            rest = at + replaces
+        memcpy(pair, labels.pairs + rest, (labels.count - rest) * sizeof(Pair))
+        pair += labels.count - rest
+        count = <uint32_t>(pair - begin)
+        slot = lo & self.series_mask
+        while self.series_slots[slot]:
+            series = self.series + self.series_slots[slot] - 1
+            if (
+                series.lo == lo and series.hi == hi and series.count == count
+                and memcmp(self.pairs + series.pairs, begin, count * sizeof(Pair)) == 0
+            ):
+                return self.series_slots[slot] - 1
+            slot = (slot + 1) & self.series_mask
+        for each in range(count):
+            size += 10 + self.symbols[begin[each].name].length + self.symbols[begin[each].value].length
+        self.series = <Series*>grown(self.series, self.series_count, &self.series_room, sizeof(Series))
+        series = self.series + self.series_count
+        series.lo = lo
+        series.hi = hi
+        series.pairs = <uint32_t>self.pair_count
+        series.count = count
+        series.family = family
+        series.samples = 0
+        series.size = size
+        self.pair_count += count
+        self.series_count += 1
+        self.series_slots[slot] = <uint32_t>self.series_count
+        if self.series_count * 2 > self.series_mask:
+            self.series_slots = rehashed_series(self.series_slots, &self.series_mask, self.series, self.series_count)
+        return <uint32_t>(self.series_count - 1)
+
+    cdef Sample* sample(
+        self, uint32_t series, int64_t time, double value, int64_t created, uint32_t row
+    ) except NULL:
+        """Add a sample. The pointer holds until the next one is added."""
+        cdef Sample* sample
+        self.samples = <Sample*>grown(self.samples, self.sample_count, &self.sample_room, sizeof(Sample))
+        sample = self.samples + self.sample_count
+        sample.time = time
+        sample.created = created
+        sample.value = value
+        sample.series = series
+        sample.row = row
+        sample.histogram = NONE
+        sample.size = 0
+        sample.exemplar = NONE
+        self.sample_count += 1
+        self.series[series].samples += 1
+        return sample
+
+    cdef int next_row(self) except -1:
+        """A row of its own for the next data point."""
+        self.reasons = <uint8_t*>grown(self.reasons, self.row_count, &self.row_room, 1)
+        self.reasons[self.row_count] = TAKEN
+        self.row_count += 1
+        return 0
+
+    cdef int refuse(self, uint32_t row, uint8_t reason) except -1:
+        if row != NONE and self.reasons[row] == TAKEN:
+            self.reasons[row] = reason
+        return 0
+
+    # -- the order
+
+    cdef int arrange(self, uint32_t lanes) except -1:
+        """Put the samples in order, drop copies, refuse what contradicts another sample of the same time."""
+        cdef size_t at, used = 0, begin
+        cdef uint32_t lane, each
+        cdef uint32_t* places = <uint32_t*>malloc((self.series_count + 1) * sizeof(uint32_t))
+        cdef uint32_t* grouped = <uint32_t*>malloc((self.sample_count + 1) * sizeof(uint32_t))
+        self.order = <uint32_t*>malloc((self.sample_count + 1) * sizeof(uint32_t))
+        try:
+            if places == NULL or grouped == NULL or self.order == NULL:
+                raise MemoryError
+            begin = 0
+            for at in range(self.series_count):
+                places[at] = <uint32_t>begin
+                begin += self.series[at].samples
+            for at in range(self.sample_count):
+                each = self.samples[at].series
+                grouped[places[each]] = <uint32_t>at
+                places[each] += 1
+            for lane in range(lanes):
+                begin = used
+                for at in range(self.series_count):
+                    if self.series[at].hi % lanes == lane and self.series[at].samples:
+                        memcpy(
+                            self.order + used,
+                            grouped + places[at] - self.series[at].samples,
+                            self.series[at].samples * sizeof(uint32_t),
+                        )
+                        used += self.settle(<uint32_t>used, self.series[at].samples, self.order + used)
+                self.lanes.append((begin, used))
+        finally:
+            free(places)
+            free(grouped)
+        return 0
+
+    cdef int settle(self, uint32_t first, uint32_t count, uint32_t* kept) except -1:
+        """Sort the samples of one series by time; returns how many stay."""
+        cdef uint32_t at, used = 1
+        cdef Sample* one
+        cdef Sample* other
+        cdef Key* keys
+        cdef bint same, sorted_already = True
+        if count == 1:
+            return 1
+        for at in range(1, count):
+            if self.samples[kept[at - 1]].time > self.samples[kept[at]].time:
+                sorted_already = False
+                break
+        if not sorted_already:
+            keys = <Key*>malloc(count * sizeof(Key))
+            if keys == NULL:
+                raise MemoryError
+            for at in range(count):
+                keys[at].sample = kept[at]
+                keys[at].time = self.samples[kept[at]].time
+            qsort(keys, count, sizeof(Key), by_time)
+            for at in range(count):
+                kept[at] = keys[at].sample
+            free(keys)
+        for at in range(1, count):
+            one = self.samples + kept[used - 1]
+            other = self.samples + kept[at]
+            if one.time != other.time:
+                kept[used] = kept[at]
+                used += 1
+                continue
+            if one.histogram == NONE:
+                same = other.histogram == NONE and bits_of(one.value) == bits_of(other.value)
+            else:
+                same = other.histogram != NONE and one.size == other.size and memcmp(
+                    self.blobs.data + one.histogram, self.blobs.data + other.histogram, one.size
+                ) == 0
+            if same:
+                self.duplicates += 1
+            else:
+                self.refuse(other.row, CONFLICT)
+        return used
+
+    # -- what the sender asks
+
+    @property
+    def rows(self):
+        """Data points of the request."""
+        return self.row_count
+
+    @property
+    def reasons(self):
+        """One byte a row: 0, or the number of the word in `reasons.py` for which the row was refused. A copy."""
+        if self.row_count == 0:
+            return np.empty(0, np.uint8)
+        return np.frombuffer((<const char*>self.reasons)[:self.row_count], np.uint8).copy()
+
+    def refuse_range(self, size_t begin, size_t end, int reason):
+        """Refuse the rows behind the samples `begin` to `end`."""
+        cdef size_t at
+        for at in range(begin, end):
+            self.refuse(self.samples[self.order[at]].row, <uint8_t>reason)
+
+    def next(self, size_t begin, size_t end, size_t most_samples, size_t most_bytes):
+        """Where a request that begins at `begin` ends: within both limits, but one sample at least."""
+        cdef size_t at = begin, size = 0
+        cdef uint32_t series = NONE
+        cdef Sample* sample
+        while at < end:
+            sample = self.samples + self.order[at]
+            if sample.series != series:
+                series = sample.series
+                size += self.series[series].size + 16
+            size += 24 + sample.size
+            if at > begin and (at - begin >= most_samples or size > most_bytes):
+                break
+            at += 1
+        return at
+
+    def counts(self, size_t begin, size_t end):
+        """(samples, histograms, exemplars) of a range."""
+        cdef size_t at, histograms = 0, exemplars = 0
+        cdef uint32_t exemplar
+        for at in range(begin, end):
+            histograms += self.samples[self.order[at]].histogram != NONE
+            exemplar = self.samples[self.order[at]].exemplar
+            while exemplar != NONE:
+                exemplars += 1
+                exemplar = self.exemplars[exemplar].before
+        return end - begin - histograms, histograms, exemplars
+
+    cdef size_t run(self, size_t begin, size_t end, int version) noexcept:
+        """The end of the samples that go into one TimeSeries with the first."""
+        cdef Sample* first = self.samples + self.order[begin]
+        cdef Sample* other
+        cdef size_t at = begin + 1
+        while at < end:
+            other = self.samples + self.order[at]
+            if other.series != first.series or (other.histogram == NONE) != (first.histogram == NONE):
+                break
+            if version == 2 and other.created != first.created:
+                break
+            at += 1
+        return at
+
+    cdef int put_sample(self, Sample* sample, int version) except -1:
+        """The fields of a Sample or Histogram."""
+        cdef size_t place
+        open_length(&self.body, 18 if sample.histogram == NONE else (34 if version == 1 else 26), &place)
+        if sample.histogram == NONE:
+            put_double(&self.body, 9, sample.value)
+            put_varint(&self.body, 16)
+            put_varint(&self.body, <uint64_t>sample.time)
+            if version == 2 and sample.created:
+                put_varint(&self.body, 24)
+                put_varint(&self.body, <uint64_t>sample.created)
+        else:
+            put(&self.body, self.blobs.data + sample.histogram, sample.size)
+            if version == 2 and sample.created:
+                put_varint(&self.body, 136)
+                put_varint(&self.body, <uint64_t>sample.created)
+        close_length(&self.body, place)
+        return 0
+
+    def write_v1(self, size_t begin, size_t end, bint metadata=False):
+        """`prometheus.WriteRequest` of a range, with the metadata of its families where it is asked for."""
+        cdef size_t at = begin, stop, each, series_place, place
+        cdef Series* series
+        cdef Pair* pair
+        self.body.used = 0
+        while at < end:
+            stop = self.run(at, end, 1)
+            series = self.series + self.samples[self.order[at]].series
+            open_length(&self.body, 10, &series_place)
+            for each in range(series.count):
+                pair = self.pairs + series.pairs + each
+                put_label(&self.body, &self.text, self.symbols + pair.name, self.symbols + pair.value)
+            for each in range(at, stop):
+                self.put_sample(self.samples + self.order[each], 1)
+            self.put_exemplars(at, stop, 1)
+            close_length(&self.body, series_place)
+            at = stop
+        if metadata:
+            for each in families_of(self, begin, end):
+                open_length(&self.body, 26, &place)
+                if self.families[each].type:
+                    put_varint(&self.body, 8)
+                    put_varint(&self.body, self.families[each].type)
+                put_text(&self.body, 18, &self.text, self.symbols + self.families[each].name)
+                put_text(&self.body, 34, &self.text, self.symbols + self.families[each].help)
+                put_text(&self.body, 42, &self.text, self.symbols + self.families[each].unit)
+                close_length(&self.body, place)
+        return (<const char*>self.body.data)[:self.body.used] if self.body.used else b""
+
+    def write_v2(self, size_t begin, size_t end):
+        """`io.prometheus.write.v2.Request` of a range."""
+        cdef size_t at = begin, stop, each, series_place, place
+        cdef Series* series
+        cdef Family* family
+        cdef Sample* first
+        self.body.used = 0
+        self.forget_locals()
+        self.localise(0)
+        while at < end:
+            stop = self.run(at, end, 2)
+            first = self.samples + self.order[at]
+            series = self.series + first.series
+            open_length(&self.body, 42, &series_place)
+            open_length(&self.body, 10, &place)
+            for each in range(series.pairs, series.pairs + series.count):
+                self.localise(self.pairs[each].name)
+                put_varint(&self.body, self.local[self.pairs[each].name] - 1)
+                self.localise(self.pairs[each].value)
+                put_varint(&self.body, self.local[self.pairs[each].value] - 1)
+            close_length(&self.body, place)
+            for each in range(at, stop):
+                self.put_sample(self.samples + self.order[each], 2)
+            self.put_exemplars(at, stop, 2)
+            if series.family != NONE:
+                family = self.families + series.family
+                self.localise(family.help)
+                self.localise(family.unit)
+                open_length(&self.body, 42, &place)
+                put_varint(&self.body, 8)
+                put_varint(&self.body, family.type)
+                if self.local[family.help] > 1:
+                    put_varint(&self.body, 24)
+                    put_varint(&self.body, self.local[family.help] - 1)
+                if self.local[family.unit] > 1:
+                    put_varint(&self.body, 32)
+                    put_varint(&self.body, self.local[family.unit] - 1)
+                close_length(&self.body, place)
+            if first.created:
+                put_varint(&self.body, 48)
+                put_varint(&self.body, <uint64_t>first.created)
+            close_length(&self.body, series_place)
+            at = stop
+        self.out.used = 0
+        for each in range(self.locals_used):
+            put_varint(&self.out, 34)
+            put_varint(&self.out, self.symbols[self.used[each]].length)
+            put(&self.out, self.text.data + self.symbols[self.used[each]].offset, self.symbols[self.used[each]].length)
+        put(&self.out, self.body.data, self.body.used)
+        return (<const char*>self.out.data)[:self.out.used]
+
+    def forget_locals(self):
+        """Begin a request whose symbols are numbered anew."""
+        cdef size_t each
+        if self.local_room < self.symbol_count:
+            free(self.local)
+            free(self.used)
+            self.local = <uint32_t*>calloc(self.symbol_count, sizeof(uint32_t))
+            self.used = <uint32_t*>malloc(self.symbol_count * sizeof(uint32_t))
+            self.local_room = self.symbol_count if self.local != NULL and self.used != NULL else 0
+            if self.local_room == 0:
+                raise MemoryError
+        else:
+            for each in range(self.locals_used):
+                self.local[self.used[each]] = 0
+        self.locals_used = 0
+
+    cdef int localise(self, uint32_t symbol) except -1:
+        """Give `symbol` a number in the request, which is `local[symbol] - 1`."""
+        if self.local[symbol] == 0:
+            self.used[self.locals_used] = symbol
+            self.locals_used += 1
+            self.local[symbol] = self.locals_used
+        return 0
+
+    cdef int put_exemplars(self, size_t begin, size_t end, int version) except -1:
+        """The exemplars of samples of one series, by time."""
+        cdef size_t at, count = 0, each, place, inner = 0
+        cdef uint32_t exemplar
+        cdef Pair* pair
+        cdef Exemplar* sorted_ones
+        for at in range(begin, end):
+            exemplar = self.samples[self.order[at]].exemplar
+            while exemplar != NONE:
+                count += 1
+                exemplar = self.exemplars[exemplar].before
+        if count == 0:
+            return 0
+        sorted_ones = <Exemplar*>malloc(count * sizeof(Exemplar))
+        if sorted_ones == NULL:
+            raise MemoryError
+        try:
+            each = count
+            for at in range(end - begin):
+                exemplar = self.samples[self.order[end - 1 - at]].exemplar
+                while exemplar != NONE:
+                    each -= 1
+                    sorted_ones[each] = self.exemplars[exemplar]
+                    exemplar = self.exemplars[exemplar].before
+            if count > 1:
+                qsort(sorted_ones, count, sizeof(Exemplar), by_exemplar_time)
+            for at in range(count):
+                open_length(&self.body, 26 if version == 1 else 34, &place)
+                if version == 2 and sorted_ones[at].count:
+                    open_length(&self.body, 10, &inner)
+                for each in range(sorted_ones[at].count):
+                    pair = self.pairs + sorted_ones[at].pairs + each
+                    if version == 1:
+                        put_label(&self.body, &self.text, self.symbols + pair.name, self.symbols + pair.value)
+                    else:
+                        self.localise(pair.name)
+                        put_varint(&self.body, self.local[pair.name] - 1)
+                        self.localise(pair.value)
+                        put_varint(&self.body, self.local[pair.value] - 1)
+                if version == 2 and sorted_ones[at].count:
+                    close_length(&self.body, inner)
+                put_double(&self.body, 17, sorted_ones[at].value)
+                put_varint(&self.body, 24)
+                put_varint(&self.body, <uint64_t>sorted_ones[at].time)
+                close_length(&self.body, place)
+        finally:
+            free(sorted_ones)
+        return 0
+
+
+cdef list families_of(SeriesTable table, size_t begin, size_t end):
+    """The families of a range, each once."""
+    cdef dict found = {}
+    cdef size_t at
+    cdef uint32_t series = NONE
+    for at in range(begin, end):
+        if table.samples[table.order[at]].series != series:
+            series = table.samples[table.order[at]].series
+            if table.series[series].family != NONE:
+                found[table.series[series].family] = None
+    return list(found)
+
+
+cdef inline int put_text(Buffer* out, uint8_t tag, Buffer* text, Symbol* symbol) except -1:
+    if symbol.length:
+        put_varint(out, tag)
+        put_varint(out, symbol.length)
+        put(out, text.data + symbol.offset, symbol.length)
+    return 0
+
+
+cdef inline int put_label(Buffer* out, Buffer* text, Symbol* name, Symbol* value) except -1:
+    """A Label of version 1."""
+    put_varint(out, 10)
+    put_varint(
+        out, 2 + varint_size(name.length) + name.length + varint_size(value.length) + value.length
+    )
+    put_varint(out, 10)
+    put_varint(out, name.length)
+    put(out, text.data + name.offset, name.length)
+    put_varint(out, 18)
+    put_varint(out, value.length)
+    put(out, text.data + value.offset, value.length)
+    return 0
+
+
+cdef uint32_t* rehashed_symbols(uint32_t* old, size_t* mask, Symbol* symbols, size_t count) except NULL:
+    cdef size_t larger = mask[0] * 2 + 1, at, slot
+    cdef uint32_t* slots = <uint32_t*>calloc(larger + 1, sizeof(uint32_t))
+    if slots == NULL:
+        raise MemoryError
+    for at in range(count):
+        slot = symbols[at].lo & larger
+        while slots[slot]:
+            slot = (slot + 1) & larger
+        slots[slot] = <uint32_t>(at + 1)
+    free(old)
+    mask[0] = larger
+    return slots
+
+
+cdef uint32_t* rehashed_series(uint32_t* old, size_t* mask, Series* series, size_t count) except NULL:
+    cdef size_t larger = mask[0] * 2 + 1, at, slot
+    cdef uint32_t* slots = <uint32_t*>calloc(larger + 1, sizeof(uint32_t))
+    if slots == NULL:
+        raise MemoryError
+    for at in range(count):
+        slot = series[at].lo & larger
+        while slots[slot]:
+            slot = (slot + 1) & larger
+        slots[slot] = <uint32_t>(at + 1)
+    free(old)
+    mask[0] = larger
+    return slots

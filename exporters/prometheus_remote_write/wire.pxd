@@ -1,0 +1,253 @@
+"""Protobuf's wire format as the translation needs it: one field at a time, every read bounds-checked, and a buffer for
+what is written.
+
+The limits are those of upb, protobuf's C parser: varints of at most 10 bytes, tags of at most 5 bytes and 32 bits,
+lengths of at most 5 bytes. (Packages don't cimport from one another, so this is not `collector.wire`'s.)
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport realloc
+from libc.string cimport memcpy, memmove
+
+cdef enum:
+    VARINT = 0
+    FIXED64 = 1
+    BYTES = 2
+    GROUP = 3
+    END_GROUP = 4
+    FIXED32 = 5
+    MAX_GROUPS = 100         # groups inside one another
+
+
+cdef struct Field:
+    uint32_t number
+    uint32_t wire
+    uint64_t value           # of VARINT alone
+    const uint8_t* body      # first byte of the value (behind the length of BYTES)
+    const uint8_t* after     # first byte behind the field
+
+
+cdef inline const uint8_t* read_varint(const uint8_t* at, const uint8_t* end, uint64_t* value) noexcept nogil:
+    cdef uint64_t result = 0
+    cdef int shift = 0
+    while at < end and shift < 70:
+        result |= (<uint64_t>at[0] & 0x7F) << shift if shift < 64 else 0
+        at += 1
+        if (at - 1)[0] < 0x80:
+            value[0] = result
+            return at
+        shift += 7
+    return NULL
+
+
+cdef inline const uint8_t* read_tag(const uint8_t* at, const uint8_t* end, uint32_t* tag) noexcept nogil:
+    """A tag, whose field number may be 0, which only groups that are skipped may have."""
+    cdef uint64_t result = 0
+    cdef const uint8_t* begin = at
+    if at < end and at[0] < 0x80:
+        tag[0] = at[0]
+        return at + 1
+    at = read_varint(at, end, &result)
+    if at == NULL or at - begin > 5 or result >> 32:
+        return NULL
+    tag[0] = <uint32_t>result
+    return at
+
+
+cdef inline const uint8_t* read_size(const uint8_t* at, const uint8_t* end, uint64_t* size) noexcept nogil:
+    """The length of what follows, which is known to lie before `end`."""
+    cdef const uint8_t* begin = at
+    if at < end and at[0] < 0x80:
+        size[0] = at[0]
+        at += 1
+    else:
+        at = read_varint(at, end, size)
+        if at == NULL or at - begin > 5:
+            return NULL
+    return at if size[0] <= <uint64_t>(end - at) else NULL
+
+
+cdef inline const uint8_t* skip_plain(
+    const uint8_t* at, const uint8_t* end, uint32_t wire, uint64_t* value
+) noexcept nogil:
+    """Past the value of a field that is neither BYTES nor a group."""
+    if wire == VARINT:
+        return read_varint(at, end, value)
+    if wire == FIXED64:
+        return at + 8 if end - at >= 8 else NULL
+    if wire == FIXED32:
+        return at + 4 if end - at >= 4 else NULL
+    return NULL
+
+
+cdef inline const uint8_t* skip_group(const uint8_t* at, const uint8_t* end, uint32_t number) noexcept nogil:
+    """Past the group `number`, whose first tag has been read."""
+    cdef uint32_t[MAX_GROUPS] open_groups
+    cdef uint32_t tag = 0
+    cdef uint64_t value = 0
+    cdef int level = 1
+    open_groups[0] = number
+    while level:
+        at = read_tag(at, end, &tag)
+        if at == NULL:
+            return NULL
+        if tag & 7 == GROUP:
+            if level == MAX_GROUPS:
+                return NULL
+            open_groups[level] = tag >> 3
+            level += 1
+        elif tag & 7 == END_GROUP:
+            level -= 1
+            if open_groups[level] != tag >> 3:
+                return NULL
+        elif tag & 7 == BYTES:
+            at = read_size(at, end, &value)
+            if at == NULL:
+                return NULL
+            at += value
+        else:
+            at = skip_plain(at, end, tag & 7, &value)
+            if at == NULL:
+                return NULL
+    return at
+
+
+cdef inline int read_field(const uint8_t* at, const uint8_t* end, Field* field) noexcept nogil:
+    """Read the field at `at` (before `end`). Returns -1 when it is malformed or doesn't fit."""
+    cdef uint32_t tag = 0
+    cdef uint64_t size = 0
+    at = read_tag(at, end, &tag)
+    if at == NULL or tag < 8:
+        return -1
+    field.number = tag >> 3
+    field.wire = tag & 7
+    field.body = at
+    if field.wire == BYTES:
+        at = read_size(at, end, &size)
+        if at == NULL:
+            return -1
+        field.body = at
+        field.after = at + size
+        return 0
+    if field.wire == GROUP:
+        field.after = skip_group(at, end, field.number)
+    else:
+        field.after = skip_plain(at, end, field.wire, &field.value)
+    return 0 if field.after != NULL else -1
+
+
+cdef inline size_t varint_size(uint64_t value) noexcept nogil:
+    cdef size_t size = 1
+    while value >= 0x80:
+        value >>= 7
+        size += 1
+    return size
+
+
+cdef inline uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
+    """Write `value` at `at`, where there is room for it (up to 10 bytes); returns the byte behind it."""
+    while value >= 0x80:
+        at[0] = <uint8_t>(value | 0x80)
+        at += 1
+        value >>= 7
+    at[0] = <uint8_t>value
+    return at + 1
+
+
+cdef inline uint64_t load64(const uint8_t* at) noexcept nogil:
+    return (
+        <uint64_t>at[0] | <uint64_t>at[1] << 8 | <uint64_t>at[2] << 16 | <uint64_t>at[3] << 24
+        | <uint64_t>at[4] << 32 | <uint64_t>at[5] << 40 | <uint64_t>at[6] << 48 | <uint64_t>at[7] << 56
+    )
+
+
+cdef inline double load_double(const uint8_t* at) noexcept nogil:
+    cdef uint64_t bits = load64(at)
+    cdef double value
+    memcpy(&value, &bits, 8)
+    return value
+
+
+cdef inline uint64_t bits_of(double value) noexcept nogil:
+    cdef uint64_t bits
+    memcpy(&bits, &value, 8)
+    return bits
+
+
+cdef inline int64_t unzigzag(uint64_t value) noexcept nogil:
+    return <int64_t>((value >> 1) ^ (0 - (value & 1)))
+
+
+cdef inline uint64_t zigzag(int64_t value) noexcept nogil:
+    return (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
+
+
+cdef struct Buffer:
+    uint8_t* data            # freed by the owner
+    size_t used
+    size_t room
+
+
+cdef inline int reserve(Buffer* out, size_t more) except -1:
+    """Make room for `more` bytes behind those used."""
+    cdef size_t room
+    cdef uint8_t* data
+    if out.room - out.used >= more:
+        return 0
+    room = out.room + out.room // 2 + more + 64
+    data = <uint8_t*>realloc(out.data, room)
+    if data == NULL:
+        raise MemoryError
+    out.data = data
+    out.room = room
+    return 0
+
+
+cdef inline int put(Buffer* out, const void* data, size_t size) except -1:
+    if size == 0:
+        return 0                 # there may be no buffer yet, which memcpy must not see
+    reserve(out, size)
+    memcpy(out.data + out.used, data, size)
+    out.used += size
+    return 0
+
+
+cdef inline int put_varint(Buffer* out, uint64_t value) except -1:
+    reserve(out, 10)
+    out.used = write_varint(out.data + out.used, value) - out.data
+    return 0
+
+
+cdef inline int put_double(Buffer* out, uint8_t tag, double value) except -1:
+    """A `double` field whose tag takes one byte."""
+    cdef uint64_t bits = bits_of(value)
+    reserve(out, 9)
+    out.data[out.used] = tag
+    write_fixed64(out.data + out.used + 1, bits)
+    out.used += 9
+    return 0
+
+
+cdef inline void write_fixed64(uint8_t* at, uint64_t bits) noexcept nogil:
+    cdef int byte
+    for byte in range(8):
+        at[byte] = <uint8_t>(bits >> (8 * byte))
+
+
+cdef inline int open_length(Buffer* out, uint32_t tag, size_t* place) except -1:
+    """Begin a field of unknown length; `place` is what `close_length` needs."""
+    put_varint(out, tag)
+    put_varint(out, 0)
+    place[0] = out.used
+    return 0
+
+
+cdef inline int close_length(Buffer* out, size_t place) except -1:
+    cdef size_t size = out.used - place
+    cdef size_t width = varint_size(size)
+    if width > 1:
+        reserve(out, width - 1)
+        memmove(out.data + place + width - 1, out.data + place, size)
+        out.used += width - 1
+    write_varint(out.data + place - 1, size)
+    return 0
