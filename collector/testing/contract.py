@@ -5,6 +5,7 @@
     class TestDropHealth(ProcessorContract):
         processor = DropHealth
         config = {"route": "/healthz"}
+        signal = Signal.LOGS            # without it: traces, or the first signal that the processor takes
 
 pytest then runs every `test_*` below on it. What it sees is what the graph does: batches in, ticks of an hour made up,
 drain; and every batch that comes out is delivered, or acknowledged as filtered when it is empty.
@@ -20,16 +21,36 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from collector.ack import leaked
-from collector.api import Account, Ack, Batch, BuildContext, Context, Lookahead, Outcome, Processor, validate
-from collector.testing.batches import START_NS, traces_payload
+from collector.api import (
+    Account,
+    Ack,
+    Batch,
+    BuildContext,
+    Context,
+    Lookahead,
+    Outcome,
+    Processor,
+    Signal,
+    validate,
+    validate_logs,
+    validate_metrics,
+)
+from collector.testing.batches import START_NS, payload_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from collector.api import LogIndex, PointIndex, SpanIndex
 
 _TICK_NS = 100_000_000
 _TICKS = 40
 _JUMP_NS = 3600 * 10**9
 _CONTEXTS = (Context("a"), Context("b"))
+_VALIDATE: Mapping[Signal, Callable[[bytes], SpanIndex | PointIndex | LogIndex]] = {
+    Signal.TRACES: validate,
+    Signal.METRICS: validate_metrics,
+    Signal.LOGS: validate_logs,
+}
 
 
 @dataclass(slots=True)
@@ -44,64 +65,78 @@ class Run:
 
 
 class ProcessorContract:
-    """Subclass it in a test module, with `processor` and, where it needs one, `config` as the YAML would give it."""
+    """Subclass it in a test module, with `processor` and, where it needs one, `config` as the YAML would give it.
+
+    `signal` is what is sent through it: of one that takes several, make a subclass for each.
+    """
 
     processor: ClassVar[type[Processor]]
     config: ClassVar[Mapping[str, Any]] = {}
+    signal: ClassVar[Signal | None] = None
 
     def payloads(self) -> Sequence[bytes]:
         """The requests that are sent; override it for what yours is about."""
-        return [traces_payload(spans, seed) for seed, spans in enumerate((20, 1, 50, 7, 20, 20))]
+        signal = self.sent_signal()
+        return [payload_of(signal, items, seed) for seed, items in enumerate((20, 1, 50, 7, 20, 20))]
+
+    def sent_signal(self) -> Signal:
+        """`signal`, or the first that the processor takes."""
+        return self.signal or next(signal for signal in Signal if signal in self.processor.signals)
 
     def build(self) -> Processor:
         """A fresh processor; override it when yours needs more than a config."""
         config = self.processor.Config.model_validate(dict(self.config))
         return self.processor(config, BuildContext(id="under_test", log=logging.getLogger("butterfly.under_test")))
 
+    def drive(self, processor: Processor, payloads: Sequence[bytes], *, empty: bool = False) -> Run:
+        return drive(processor, payloads, signal=self.sent_signal(), empty=empty)
+
     def test_every_batch_is_answered_exactly_once(self) -> None:
         payloads = self.payloads()
         before = leaked()
-        run = drive(self.build(), payloads)
+        run = self.drive(self.build(), payloads)
         for at, answers in enumerate(run.answers):
             require(len(answers) == 1, f"batch {at} was answered {len(answers)} times: return every batch, once")
         gc.collect()
         require(leaked() == before, "an acknowledgement was dropped unresolved")
 
     def test_the_books_balance(self) -> None:
-        run = drive(self.build(), self.payloads())
+        run = self.drive(self.build(), self.payloads())
         account = run.account
         require(account.imbalance() == 0, "items were lost or invented")
         require(account.held == 0, f"{account.held} items are neither delivered nor booked as filtered")
 
     def test_what_comes_out_is_otlp(self) -> None:
-        for batch in drive(self.build(), self.payloads()).outputs:
-            index = validate(batch.to_bytes())
-            require(index.count == len(batch), f"a batch of {index.count} spans says it has {len(batch)}")
+        for batch in self.drive(self.build(), self.payloads()).outputs:
+            require(batch.signal is self.sent_signal(), f"a batch became one of {batch.signal.value}")
+            index = _VALIDATE[batch.signal](batch.to_bytes())
+            require(index.count == len(batch), f"a batch of {index.count} items says it has {len(batch)}")
 
     def test_payloads_are_not_edited(self) -> None:
         payloads = [bytes(bytearray(payload)) for payload in self.payloads()]
         copies = [bytes(bytearray(payload)) for payload in payloads]
-        drive(self.build(), payloads)
+        self.drive(self.build(), payloads)
         require(payloads == copies, "a payload was edited in place, which others share")
 
     def test_contexts_are_kept_apart(self) -> None:
         """What one sender sent never goes on in another's name."""
         payloads = self.payloads()
-        run = drive(self.build(), payloads)
-        for context in _CONTEXTS:
-            sent = sum(validate(p).count for at, p in enumerate(payloads) if _CONTEXTS[at % len(_CONTEXTS)] == context)
+        run = self.drive(self.build(), payloads)
+        counts = [_VALIDATE[self.sent_signal()](payload).count for payload in payloads]
+        for at, context in enumerate(_CONTEXTS):
+            sent = sum(counts[at :: len(_CONTEXTS)])
             found = sum(len(batch) for batch in run.outputs if batch.context == context)
             require(found <= sent, f"{found} items went on in the name of a sender of {sent}")
         strangers = [batch.context for batch in run.outputs if batch.context not in _CONTEXTS]
         require(not strangers, f"a batch lost its sender's context: {strangers[:1]}")
 
     def test_an_empty_batch_is_returned(self) -> None:
-        run = drive(self.build(), [b"", traces_payload(3)], empty=True)
+        run = self.drive(self.build(), [b"", payload_of(self.sent_signal(), 3)], empty=True)
         require(run.answers == [[Outcome.FILTERED]] * 2, "an emptied batch was not returned")
 
     def test_drain_leaves_nothing_held(self) -> None:
         processor = self.build()
-        drive(processor, self.payloads())
+        self.drive(processor, self.payloads())
         require(not list(processor.drain()), "a second drain found what the first should have returned")
 
     def test_ticks_alone_give_nothing(self) -> None:
@@ -116,22 +151,24 @@ class ProcessorContract:
         payloads = self.payloads()
         require(not issubclass(self.processor, Lookahead), "a lookahead processor is never pure")
         processor = self.build()
-        first = drive(processor, payloads)
+        first = self.drive(processor, payloads)
         require(first.held == 0, "a pure processor may hold nothing")
-        for again in (drive(processor, payloads), drive(self.build(), payloads)):
+        for again in (self.drive(processor, payloads), self.drive(self.build(), payloads)):
             require(
                 [batch.to_bytes() for batch in again.outputs] == [batch.to_bytes() for batch in first.outputs],
                 "the same batches gave another result: a pure processor may remember nothing",
             )
 
 
-def drive(processor: Processor, payloads: Sequence[bytes], *, empty: bool = False) -> Run:
+def drive(
+    processor: Processor, payloads: Sequence[bytes], *, signal: Signal = Signal.TRACES, empty: bool = False
+) -> Run:
     """Send `payloads` through `processor` as the graph does. With `empty`, every row is deselected beforehand."""
     run = Run([[] for _ in payloads], Account("under_test"))
-    batches = [_sent(payload, at, run, empty=empty) for at, payload in enumerate(payloads)]
+    batches = [_sent(payload, signal, at, run, empty=empty) for at, payload in enumerate(payloads)]
     now_ns = START_NS
     if isinstance(processor, Lookahead):
-        _observe(processor, payloads)
+        _observe(processor, payloads, signal)
     for batch, answers in zip(batches, run.answers, strict=True):
         _settle(processor.process(batch), run)
         run.held += not answers
@@ -152,13 +189,14 @@ def require(holds: object, message: str) -> None:
         raise AssertionError(message)
 
 
-def _sent(payload: bytes, at: int, run: Run, *, empty: bool) -> Batch:
+def _sent(payload: bytes, signal: Signal, at: int, run: Run, *, empty: bool) -> Batch:
     answers = run.answers[at]
-    index = validate(payload)
+    index = _VALIDATE[signal](payload)
     run.account.accept(index.count)
     batch = Batch(
         payload,
         Ack(lambda outcome, _reason: answers.append(outcome)),
+        signal=signal,
         context=_CONTEXTS[at % len(_CONTEXTS)],
         index=index,
         account=run.account,
@@ -173,10 +211,10 @@ def _spent() -> Ack:
     return ack
 
 
-def _observe(processor: Lookahead, payloads: Sequence[bytes]) -> None:
+def _observe(processor: Lookahead, payloads: Sequence[bytes], signal: Signal) -> None:
     for at, payload in enumerate(payloads):
         processor.tick(START_NS + at * _TICK_NS)
-        processor.observe(Batch(payload, _spent()), at, at + 1, START_NS + at * _TICK_NS)
+        processor.observe(Batch(payload, _spent(), signal=signal), at, at + 1, START_NS + at * _TICK_NS)
     processor.decide_all()
     require(processor.boundary() >= len(payloads), "records are undecided after decide_all")
     processor.take_verdicts()

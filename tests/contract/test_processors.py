@@ -5,8 +5,16 @@ import gc
 import numpy as np
 import pytest
 
-from collector.api import Ack, Context, Options, Outcome, Processor, option
-from collector.testing.batches import traces_batch, traces_payload
+from collector.api import Ack, Context, Options, Outcome, Processor, Signal, option, validate_logs, validate_metrics
+from collector.testing.batches import (
+    batch_of,
+    logs_payload,
+    metrics_payload,
+    metrics_request,
+    payload_of,
+    traces_batch,
+    traces_payload,
+)
 from collector.testing.contract import ProcessorContract
 from processors.memory_limiter import MemoryLimiter
 from processors.tail_sampling import TailSampling
@@ -41,6 +49,34 @@ class RenameLayers(Processor):
         return [batch.apply(views)]
 
 
+class DropUnusedMetrics(Processor):
+    """Drops and edits data points."""
+
+    signals = frozenset({Signal.METRICS})
+    pure = True
+
+    def process(self, batch):
+        points = batch.points()
+        for point in points:
+            if "user.email" in point.attributes:
+                del point.attributes["user.email"]
+        return [batch.apply(points).filter(lambda point: point.name != "gpu.utilization", "unused")]
+
+
+class ShortenBodies(Processor):
+    """Edits log records and drops the least of them."""
+
+    signals = frozenset({Signal.LOGS})
+    pure = True
+
+    def process(self, batch):
+        records = batch.records()
+        for record in records:
+            if isinstance(record.body, str):
+                record.body = record.body[:10]
+        return [batch.apply(records).filter(lambda record: record.severity_number >= 9, "debug")]
+
+
 class MergeByContext(Processor):
     """Holds batches until there are three of a context."""
 
@@ -73,8 +109,43 @@ class TestRenameLayers(ProcessorContract):
     processor = RenameLayers
 
 
+class TestDropUnusedMetrics(ProcessorContract):
+    processor = DropUnusedMetrics
+
+    def test_it_drops_and_edits_them(self):
+        (batch,) = self.build().process(batch_of(Signal.METRICS, 60))
+        points = batch.points()
+        batch.ack.resolve(Outcome.DELIVERED)
+        assert 0 < len(points) < 60
+        assert "gpu.utilization" not in {point.name for point in points}
+        assert {key for point in points for key in point.attributes} == {"http.route", "layer"}
+
+
+class TestShortenBodies(ProcessorContract):
+    processor = ShortenBodies
+
+    def test_it_shortens_them(self):
+        (batch,) = self.build().process(batch_of(Signal.LOGS, 60))
+        records = batch.records()
+        batch.ack.resolve(Outcome.DELIVERED)
+        assert {record.severity_text for record in records} == {"INFO", "WARN", "ERROR"}
+        assert {len(record.body) for record in records if isinstance(record.body, str)} <= {9, 10}
+
+
+class TestDropHealthChecksOfLogs(ProcessorContract):
+    """What looks at attributes alone holds for every signal."""
+
+    processor = DropHealthChecks
+    signal = Signal.LOGS
+
+
 class TestMergeByContext(ProcessorContract):
     processor = MergeByContext
+
+
+class TestMergeByContextOfMetrics(ProcessorContract):
+    processor = MergeByContext
+    signal = Signal.METRICS
 
 
 class TestPassThrough(ProcessorContract):
@@ -84,6 +155,10 @@ class TestPassThrough(ProcessorContract):
 class TestMemoryLimiter(ProcessorContract):
     processor = MemoryLimiter
     config = {"limit_mib": 512}  # noqa: RUF012 - as a user writes it
+
+
+class TestMemoryLimiterOfMetrics(TestMemoryLimiter):
+    signal = Signal.METRICS
 
 
 class TestTailSampling(ProcessorContract):
@@ -143,6 +218,11 @@ class Garbles(Processor):
 class Anonymises(Processor):
     def process(self, batch):
         return [type(batch)(batch.payload, batch.ack, context=Context(), count=len(batch))]
+
+
+class Transmutes(Processor):
+    def process(self, batch):
+        return [type(batch)(traces_payload(len(batch)), batch.ack, context=batch.context)]
 
 
 class NeverPure(MergeByContext):
@@ -207,6 +287,43 @@ def test_the_contract_catches(wrong, test, message):
     with pytest.raises((AssertionError, ValueError), match=message):
         getattr(Held(), f"test_{test}")()
     gc.collect()
+
+
+def test_the_contract_catches_a_change_of_signal():
+    class Held(ProcessorContract):
+        processor = Transmutes
+        signal = Signal.LOGS
+
+    with pytest.raises(AssertionError, match="became one of traces"):
+        Held().test_what_comes_out_is_otlp()
+    gc.collect()
+
+
+@pytest.mark.parametrize("signal", [Signal.METRICS, Signal.LOGS])
+def test_samples_of_other_signals_are_the_same_for_a_seed(signal):
+    assert payload_of(signal, 30, 1) == payload_of(signal, 30, 1)
+    assert payload_of(signal, 30, 1) != payload_of(signal, 30, 2)
+    batch = batch_of(signal, 200)
+    assert len(batch) == batch.index.count == 200
+    batch.ack.resolve(Outcome.DELIVERED)
+
+
+def test_samples_of_metrics_and_logs_have_everything():
+    points = validate_metrics(metrics_payload(300))
+    assert set(points.kind) == {5, 7, 9, 10, 11}
+    assert set(points.temporality) == {0, 1, 2}
+    assert set(points.exemplars) == {0, 1}
+    assert (
+        points.metric_offset.size
+        == 20
+        == sum(
+            len(scope.metrics) for resource in metrics_request(300).resource_metrics for scope in resource.scope_metrics
+        )
+    )
+    records = validate_logs(logs_payload(100))
+    assert set(records.severity) == {5, 9, 13, 17}
+    assert (records.trace_hi == 0).sum() == 50
+    assert not records.defects.any()
 
 
 def test_samples_are_the_same_for_a_seed_and_have_everything():

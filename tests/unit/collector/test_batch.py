@@ -11,6 +11,7 @@ from collector.ack import Ack, Outcome
 from collector.batch import Batch, Context, Signal
 from collector.errors import AckError
 from collector.telemetry.ledger import Account
+from collector.testing.batches import batch_of as batch_of_signal
 
 
 class Listener:
@@ -204,3 +205,49 @@ def test_merge_joins_bytes_and_acks() -> None:
     alone = batch_of("a")
     assert Batch.merge([alone]) is alone
     resolve(alone)
+
+
+def other_batch(signal: Signal, items: int, listener: Listener) -> Batch:
+    account = Account(signal.value)
+    account.accept(items)
+    return batch_of_signal(signal, items, ack=listener.ack, account=account)
+
+
+@pytest.mark.parametrize("signal", [Signal.METRICS, Signal.LOGS])
+def test_batches_of_other_signals_do_what_those_of_traces_do(signal: Signal) -> None:
+    listener = Listener()
+    batch = other_batch(signal, 30, listener)
+    even = np.arange(30) % 2 == 0
+    half = batch.select(even, "odd")
+    assert batch.account is not None
+    assert batch.account.filtered == {"odd": 15}
+    assert len(half) == 15
+    assert half.index is batch.index
+    first, second = half.split(np.arange(30) < 10)
+    assert (len(first), len(second)) == (5, 10)
+    views = second.views()
+    views[0].attributes["k"] = "v"
+    changed = second.apply(views)
+    assert changed.signal is signal
+    assert [view.attributes.get("k") for view in changed.views()] == ["v"] + [None] * 9
+    whole = Batch.merge([first, changed])
+    assert len(whole) == whole.index.count == 15
+    times = np.concatenate(
+        [batch.index.time[even & (np.arange(30) < 10)], batch.index.time[even & (np.arange(30) >= 10)]]
+    )
+    assert whole.index.time.tolist() == times.tolist()
+    few = whole.filter(lambda view: view.attributes["http.route"] == "/infer")
+    assert 0 < len(few) < 15
+    assert {view.attributes["http.route"] for view in few.views()} == {"/infer"}
+    few.ack.resolve(Outcome.DELIVERED)
+    assert listener.ended == [(Outcome.DELIVERED, "")]
+
+
+def test_views_are_of_the_signal_alone() -> None:
+    batch = batch_of_signal(Signal.METRICS, 3)
+    assert [view.kind for view in batch.points()] == [view.kind for view in batch.views()]
+    with pytest.raises(ValueError, match="a batch of metrics has no views of traces"):
+        batch.spans()
+    with pytest.raises(ValueError, match="a batch of metrics has no views of logs"):
+        batch.records()
+    resolve(batch)
