@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from collector.api import ANONYMOUS, Ack, Batch, Context, Signal
@@ -32,7 +32,12 @@ _METRICS = {
     "exponential_histogram": ("comm.message.size", "By"),
     "summary": ("consensus.round.duration", "s"),
 }
-_SEVERITIES = {5: "DEBUG", 9: "INFO", 13: "WARN", 17: "ERROR"}
+_SEVERITIES = {
+    SeverityNumber.SEVERITY_NUMBER_DEBUG: "DEBUG",
+    SeverityNumber.SEVERITY_NUMBER_INFO: "INFO",
+    SeverityNumber.SEVERITY_NUMBER_WARN: "WARN",
+    SeverityNumber.SEVERITY_NUMBER_ERROR: "ERROR",
+}
 
 
 def traces_request(spans: int = 20, seed: int = 0, *, traces: int = 5) -> ExportTraceServiceRequest:
@@ -187,12 +192,12 @@ def _fill_point(chooser: random.Random, point: Any, kind: str, at: int) -> None:
 
 
 def _record(chooser: random.Random, at: int) -> LogRecord:
-    severity = chooser.choice(list(_SEVERITIES))
+    severity, text = chooser.choice(list(_SEVERITIES.items()))
     record = LogRecord(
         time_unix_nano=START_NS + at * 1_000_000,
         observed_time_unix_nano=START_NS + at * 1_000_000 + 1,
         severity_number=severity,
-        severity_text=_SEVERITIES[severity],
+        severity_text=text,
         trace_id=chooser.randbytes(16) if at % 2 else b"",
         span_id=chooser.randbytes(8) if at % 2 else b"",
     )
