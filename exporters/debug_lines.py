@@ -56,13 +56,27 @@ def _value(point: Json, kind: str) -> str:
 def _records(request: Json) -> Iterator[str]:
     for record in _items(request, "resourceLogs", "scopeLogs", "logRecords"):
         severity = _quoted(record.get("severityText") or record.get("severityNumber", 0))
-        body = record.get("body", {})
-        parts = [severity, _quoted(body.get("stringValue", body)), record.get("traceId", ""), record.get("spanId", "")]
+        parts = [severity, _quoted(_plain(record.get("body", {}))), record.get("traceId", ""), record.get("spanId", "")]
         yield " ".join([*(part for part in parts if part), _attributes(record)])
 
 
 def _attributes(item: Json) -> str:
-    return _quoted({each["key"]: each.get("value") for each in item.get("attributes", []) if "key" in each})
+    return _quoted(_mapping(item.get("attributes", [])))
+
+
+def _mapping(members: list[Json]) -> Json:
+    return {each.get("key", ""): _plain(each.get("value", {})) for each in members}
+
+
+def _plain(value: Json) -> object:
+    """An `AnyValue` as the JSON that a person would write."""
+    for kind, held in value.items():
+        if kind == "intValue":
+            return int(held)
+        if kind == "arrayValue":
+            return [_plain(each) for each in held.get("values", [])]
+        return _mapping(held.get("values", [])) if kind == "kvlistValue" else held
+    return None
 
 
 def _quoted(value: object) -> str:

@@ -127,7 +127,9 @@ class OtlpConfig(Options):
         about="Spans in one request at the most; bounds what a tiny compressed request can cost.",
         gt=0,
     )
-    max_data_points_per_request: int = option(250_000, about="The same for the data points of metrics.", gt=0)
+    max_data_points_per_request: int = option(
+        250_000, about="The same for the data points of metrics, and for the metrics themselves.", gt=0
+    )
     max_log_records_per_request: int = option(250_000, about="The same for log records.", gt=0)
     ack_timeout: Duration = option(
         seconds(30),

@@ -64,7 +64,7 @@ async def test_normal_gives_a_line_a_span(show, caplog):
     await show(verbosity="normal")
     _, line = caplog.messages[0].split("\n")
     assert line.startswith('"evil\\nINFO fake" 00000000000000000000000000000001 0000000000000002 1.500ms')
-    assert '"user":{"stringValue":"alice"}' in line
+    assert '"user":"alice"' in line
 
 
 async def test_detailed_gives_everything(show, caplog):

@@ -31,7 +31,7 @@ def metrics():
 
 
 METRIC_LINES = [
-    '"queue\\nlength"{"node":{"stringValue":"n-1\\nINFO fake"}} -7',
+    '"queue\\nlength"{"node":"n-1\\nINFO fake"} -7',
     '"queue\\nlength"{} 0.5',
     '"latency"{} count=6 sum=2.5 min=0.25 max=1.0 le0.5=1 le1.0=2 le+Inf=3',
     '"sizes"{} count=4 sum=8.0 scale=3 zeroCount=1',
@@ -46,16 +46,24 @@ def logs():
     record = records.add(severity_number=17, severity_text="ERR\nOR", trace_id=bytes(15) + b"\1", span_id=b"\2" * 8)
     record.body.string_value = "checkpoint\nINFO fake"
     record.attributes.add(key="user").value.string_value = "a"
-    records.add(severity_number=9).body.int_value = 5
+    record = records.add(severity_number=9)
+    record.attributes.add()
+    values = record.body.kvlist_value.values
+    listed = values.add(key="a").value.array_value.values
+    listed.add(int_value=5)
+    listed.add(double_value=0.5)
+    listed.add(bool_value=True)
+    listed.add()
+    values.add(key="b").value.bytes_value = b"\0\xff"
     request.resource_logs.add()
     request.resource_logs.add().scope_logs.add().log_records.add()
     return request.SerializeToString()
 
 
 LOG_LINES = [
-    r'"ERR\nOR" "checkpoint\nINFO fake" 00000000000000000000000000000001 0202020202020202 {"user":{"stringValue":"a"}}',
-    '9 {"intValue":"5"} {}',
-    "0 {} {}",
+    r'"ERR\nOR" "checkpoint\nINFO fake" 00000000000000000000000000000001 0202020202020202 {"user":"a"}',
+    '9 {"a":[5,0.5,true,null],"b":"AP8="} {"":null}',
+    "0 null {}",
 ]
 EACH = [
     (Signal.METRICS, metrics, "Metrics: resource metrics 2, metrics 5, data points 6", METRIC_LINES),
