@@ -43,6 +43,10 @@ class Topics:
         self.log = logging.getLogger(f"kafka.{mark}")
 
     @property
+    def readers(self):
+        return [self.reader]
+
+    @property
     def signals(self):
         return frozenset({self.reader.signal})
 
@@ -68,19 +72,19 @@ class Topics:
 
     async def create(self):
         """Make the topics."""
-        await create(self.config, self.signals, [self.reader])
+        await create(self.config, self.signals, self.readers)
         return self
 
     def __call__(self):
         self.meter = Meter()
-        context = BuildContext("kafka", self.log, self.meter, signals=self.signals, readers=[self.reader])
+        context = BuildContext("kafka", self.log, self.meter, signals=self.signals, readers=self.readers)
         return KafkaConnector(self.config, context)
 
     @asynccontextmanager
-    async def life(self, listener=None):
-        """One life of a connector with `listener`."""
+    async def life(self, *listeners):
+        """One life of a connector with `listeners`."""
         connector = self()
-        await connector.start([] if listener is None else [listener])
+        await connector.start(listeners)
         try:
             yield connector
         finally:
@@ -142,10 +146,10 @@ class Topics:
         finally:
             await consumer.stop()
 
-    async def committed(self, partition=0):
+    async def committed(self, partition=0, group=None):
         """Where the group is, or None."""
         async with self.admin() as admin:
-            found = await admin.list_consumer_group_offsets(self.group)
+            found = await admin.list_consumer_group_offsets(group or self.group)
         at = found.get(TopicPartition(self.data, partition))
         return None if at is None or at.offset < 0 else at.offset
 

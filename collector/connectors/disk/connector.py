@@ -72,16 +72,17 @@ class DiskConnector(DurableConnector):
         try:
             self._refuse_earlier_layout()
             await self._open_logs(listeners)
+            self.context.meter.watch("butterfly_log_bytes", lambda: self._room.used, connector=self.id)
+            for listener in listeners:
+                partition = self._logs[listener.signal].partitions[Reader(listener.id, listener.signal).name]
+                await listener.assigned(partition)
+                self._assigned.append((listener, partition))
         except BaseException:
+            await self._revoke()
             await self._close()
             raise
-        self.context.meter.watch("butterfly_log_bytes", lambda: self._room.used, connector=self.id)
         if not listeners:
             self.context.log.warning("no pipeline of this process reads the log, and no other process can meanwhile")
-        for listener in listeners:
-            partition = self._logs[listener.signal].partitions[Reader(listener.id, listener.signal).name]
-            self._assigned.append((listener, partition))
-            await listener.assigned(partition)
 
     def _refuse_earlier_layout(self) -> None:
         if files.segments(self.directory) or files.states(self.directory):
@@ -118,16 +119,17 @@ class DiskConnector(DurableConnector):
             self._room.logs.append(log)
 
     async def stop(self) -> None:
-        """See `DurableConnector`."""
+        """See `DurableConnector`. Raises what a listener raised, when all is closed."""
+        failures = await self._revoke()
+        await self._close()
+        for failure in failures:
+            raise failure
+
+    async def _revoke(self) -> list[BaseException]:
         assigned, self._assigned = self._assigned, []
-        try:
-            for result in await asyncio.gather(
-                *(listener.revoked(partition) for listener, partition in assigned), return_exceptions=True
-            ):
-                if isinstance(result, BaseException):
-                    raise result
-        finally:
-            await self._close()
+        revoked = (listener.revoked(partition) for listener, partition in assigned)
+        results = await asyncio.gather(*revoked, return_exceptions=True)
+        return [result for result in results if result is not None]
 
     async def _close(self) -> None:
         logs, self._logs = self._logs, {}

@@ -73,22 +73,27 @@ def recover(
     losses: list[Loss] = []
     notes: list[str] = []
     readers: list[RecoveredReader] = []
-    for name in dict.fromkeys([*wanted, *known]):
-        found = known.get(name)
-        if found is None:
-            with files.new_reader(directory, name, synchronous) as draft:
-                states.StateFile.begin(draft, states.nothing(first, end, time_ns), synchronous, room).close()
-            found = states.recover(directory / name)
-        elif name in wanted:
-            lost, noted = _examine(name, found, first, any_records=bool(segments))
-            losses += lost
-            notes += noted
-        mark = replace(found.mark, committed=max(found.mark.committed, first), end=end, time_ns=time_ns)
-        files.release(directory / name)
-        state = states.StateFile.begin(directory / name, replace(found, mark=mark), synchronous, room)
-        state.commit(mark.committed, end, time_ns)
-        files.reserve(directory / name)
-        readers.append(RecoveredReader(name, name in wanted, state, mark.committed))
+    try:
+        for name in dict.fromkeys([*wanted, *known]):
+            found = known.get(name)
+            if found is None:
+                with files.new_reader(directory, name, synchronous) as draft:
+                    states.StateFile.begin(draft, states.nothing(first, end, time_ns), synchronous, room).close()
+                found = states.recover(directory / name)
+            elif name in wanted:
+                lost, noted = _examine(name, found, first, any_records=bool(segments))
+                losses += lost
+                notes += noted
+            mark = replace(found.mark, committed=max(found.mark.committed, first), end=end, time_ns=time_ns)
+            files.release(directory / name)
+            state = states.StateFile.begin(directory / name, replace(found, mark=mark), synchronous, room)
+            state.commit(mark.committed, end, time_ns)
+            files.reserve(directory / name)
+            readers.append(RecoveredReader(name, name in wanted, state, mark.committed))
+    except BaseException:
+        for reader in readers:
+            reader.state.close()
+        raise
     return Recovered(readers, segments, end, time_ns, losses, notes)
 
 

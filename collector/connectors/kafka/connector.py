@@ -140,7 +140,7 @@ class KafkaConnector(DurableConnector):
         producer: Producer,
         budget: PayloadBudget,
     ) -> Group:
-        config, log = self.config, self.context.log
+        config, log = self.config, self.context.log.getChild(reader.name)
         quarantine = Quarantine(
             config.quarantine_topic,
             producer,

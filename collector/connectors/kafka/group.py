@@ -1,13 +1,12 @@
-"""Membership in the consumer group: which partitions are this process's, fed from one consumer, given up in time."""
+"""Membership in the consumer group of one reader: joined again and again, polled for all of its partitions."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata
 from aiokafka.errors import (
     CommitFailedError,
     GroupAuthorizationFailedError,
@@ -20,20 +19,18 @@ from aiokafka.errors import (
 
 from collector.connectors.kafka.connection import reads_on, stop_consumer
 from collector.connectors.kafka.damage import POLL_MS, POLL_RECORDS, end_of_batch, is_damage, read_up_to_damage
-from collector.connectors.kafka.journal import DecisionJournal
-from collector.connectors.kafka.partition import KafkaPartition
-from collector.connectors.kafka.stream_time import StreamTime
-from collector.connectors.kafka.topic_log import TopicLog
-from collector.errors import ButterflyError, OwnershipLostError, StorageError
+from collector.connectors.kafka.ownership import Ownership
+from collector.errors import OwnershipLostError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from logging import Logger
 
-    from aiokafka import ConsumerRecord
+    from aiokafka import ConsumerRecord, TopicPartition
 
     from collector.component.connector import PartitionListener
     from collector.connectors.kafka.options import KafkaOptions
+    from collector.connectors.kafka.partition import KafkaPartition
     from collector.connectors.kafka.producer import Producer
     from collector.connectors.kafka.quarantine import Quarantine
     from collector.connectors.kafka.reader import LogReader
@@ -45,7 +42,6 @@ STOP_WITHIN_S = 4.0
 LEAVE_WITHIN_S = 1.0
 """A group that isn't told of a leaving member notices when the session ends."""
 QUIET_S = 0.02
-NEWEST_WITHIN_S = 1.0
 
 _GONE = {
     "retention": "lost: the topic's retention ran over them before they were settled",
@@ -54,11 +50,7 @@ _GONE = {
 
 
 class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's class has no types
-    """Joins the group, hands partitions to the graph, polls, commits. A `Membership` for its partitions.
-
-    Taking a partition over needs the journal, which may be away: it happens in the background, again and again, so that
-    the group's heartbeat never waits for it.
-    """
+    """Joins the group, polls, commits, and passes on what it is assigned. A `Member` for its `Ownership`."""
 
     def __init__(
         self,
@@ -74,29 +66,33 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         lost_records: Callable[[int, str], None],
         log: Logger,
     ) -> None:
-        """Without a `decisions_topic` the listener has no verdicts to keep. `reader` is stopped with the group."""
-        self._config = config
-        self._signal = listener.signal
-        self._listener = listener
+        """`decisions_topic` as for `Ownership`. `reader` is stopped with the group."""
         self._arguments = arguments
-        self._decisions_topic = decisions_topic
-        self._producer = producer
         self._reader = reader
         self._quarantine = quarantine
-        self._count_lost = lost_records
+        self.count_lost = lost_records
         self._log = log
         self._topic = config.topic(listener.signal)
-        self._budget = budget
-        self._consumer: AIOKafkaConsumer | None = None
+        self._owned = Ownership(
+            config,
+            listener,
+            self,
+            decisions_topic=decisions_topic,
+            producer=producer,
+            reader=reader,
+            budget=budget,
+            log=log,
+        )
+        self.consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
-        self._taking: dict[TopicPartition, asyncio.Task[None]] = {}
-        self._giving: set[asyncio.Task[None]] = set()
-        self._hungry = asyncio.Event()
-        self._assignments = 0
         self._leaving = False
         self._obstacle: str | None = "the consumer group is being joined"
         self._denied_until: float | None = None  # the brokers say that something is forbidden, never that it isn't
-        self.partitions: dict[TopicPartition, KafkaPartition] = {}
+
+    @property
+    def partitions(self) -> Mapping[TopicPartition, KafkaPartition]:
+        """Those that this process works through now."""
+        return self._owned.partitions
 
     def start(self) -> None:
         """Join in the background, and stay in."""
@@ -138,17 +134,17 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         except BaseException:
             await stop_consumer(consumer, LEAVE_WITHIN_S)
             raise
-        self._consumer, self._leaving = consumer, False
+        self.consumer, self._leaving = consumer, False
         consumer.subscribe([self._topic], listener=self)
 
     async def _poll(self) -> None:
-        consumer = self._consumer
+        consumer = self.consumer
         if consumer is None:
             return
         wanted = [tp for tp, partition in self.partitions.items() if partition.wants_more]
         if self.partitions and not wanted:
-            self._hungry.clear()
-            await self._hungry.wait()
+            self._owned.hungry.clear()
+            await self._owned.hungry.wait()
             return
         try:
             # Without partitions this only looks for errors: a partition is positioned when it is taken over.
@@ -217,7 +213,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
                 partition.skip(first, "retention")
             elif partition.fetched > end:
                 self._log.error("partition %s: the topic ends before what was read of it", partition.name)
-                self._retake(partition)
+                self._owned.retake(partition)
                 continue
             consumer.seek(tp, partition.fetched)
 
@@ -264,144 +260,22 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         self._obstacle = None
         if self._leaving:
             return  # nobody would give them up again
-        if self._consumer is not None:
-            self._consumer.pause(*assigned)  # nothing is fetched before it is known from where on
+        if self.consumer is not None:
+            self.consumer.pause(*assigned)  # nothing is fetched before it is known from where on
         for tp in assigned:
-            self._take(tp)
+            self._owned.take(tp)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """See `ConsumerRebalanceListener`: what is under way is finished within a bounded time, and committed."""
         del revoked
-        await self._give_all()
-
-    # -- taking over and giving up
-
-    def _take(self, tp: TopicPartition, after_s: float = 0.0) -> None:
-        task = asyncio.get_running_loop().create_task(self._take_over(tp, after_s))
-        self._taking[tp] = task
-        task.add_done_callback(lambda done: self._taking.pop(tp, None) if self._taking.get(tp) is done else None)
-
-    async def _take_over(self, tp: TopicPartition, after_s: float) -> None:
-        await asyncio.sleep(after_s)
-        while True:
-            try:
-                await self._try_take_over(tp)
-            except (ButterflyError, KafkaError, TimeoutError) as error:
-                why = error if isinstance(error, ButterflyError) else type(error).__name__
-                self._log.warning("partition %s/%d can't be taken over yet: %s", tp.topic, tp.partition, why)
-            except Exception as error:  # noqa: BLE001 - whatever it was, nobody else would take it
-                self._log.error("partition %s/%d can't be taken over: %s", tp.topic, tp.partition, type(error).__name__)
-            else:
-                return
-            await asyncio.sleep(RETRY_S)
-
-    async def _try_take_over(self, tp: TopicPartition) -> None:
-        consumer = self._consumer
-        if consumer is None or tp not in consumer.assignment():
-            return  # another's by now: an epoch of ours in its journal would take it away from there
-        journal = None
-        if self._decisions_topic is not None:
-            decisions = TopicPartition(self._decisions_topic, tp.partition)
-            journal = DecisionJournal(TopicLog(decisions, self._producer, self._reader))
-            await journal.open()
-        start, end, newest_ns = await self._where(consumer, tp)  # after the epoch: see the journal
-        partition = KafkaPartition(
-            tp,
-            self._signal,
-            start,
-            end,
-            journal=journal,
-            reader=self._reader,
-            budget=self._budget,
-            time=StreamTime(newest_ns if start == end else 0, newest_ns=newest_ns),
-            group=self,
-            fed=self._hungry.set,
-        )
-        try:
-            consumer.seek(tp, start)
-            consumer.resume(tp)
-            self.partitions[tp] = partition
-            self._hungry.set()
-            await self._listener.assigned(partition)
-        except BaseException:
-            if self.partitions.get(tp) is partition:
-                del self.partitions[tp]
-                partition.close()
-            raise
-        if self.partitions.get(tp) is not partition:
-            await self._listener.revoked(partition)  # it was given up before the graph had it
-
-    async def _where(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> tuple[int, int, int]:
-        """Where to begin, where the log ends, and the stamp of the newest record."""
-        async with asyncio.timeout(COMMIT_WITHIN_S):
-            committed = await consumer.committed(tp)
-        first, end = await self._reader.bounds(tp)
-        start = first if committed is None or not first <= committed <= end else committed
-        if committed is None and self._config.initial_offset == "latest":
-            start = end
-        if start != committed:
-            # A successor goes on from here, not from what is the end then; and what is lost is counted once.
-            await self.commit(tp, start)
-        if committed is not None and committed < first:
-            self.lost_records(tp, committed, first, "retention")
-        elif committed is not None and committed > end:
-            self._log.error(
-                "partition %s/%d: the topic ends at %d, before the committed offset %d: it was made anew, or has lost "
-                "records; reading it from its beginning",
-                tp.topic,
-                tp.partition,
-                end,
-                committed,
-            )
-            self._count_lost(committed - end, "truncated")
-        return start, end, await self._newest_stamp(tp, first, end)
-
-    async def _newest_stamp(self, tp: TopicPartition, first: int, end: int) -> int:
-        if end == first:
-            return 0
-        try:
-            newest = await self._reader.read(tp, end - 1, patience_s=NEWEST_WITHIN_S)
-        except StorageError:
-            return 0  # a marker of somebody's transaction: the records before it will be read, and tell
-        return int(newest[-1].timestamp) * 1_000_000
-
-    def _retake(self, partition: KafkaPartition) -> None:
-        """Give `partition` up, and take it over anew unless the group takes it away."""
-        if self.partitions.get(partition.tp) is partition:
-            del self.partitions[partition.tp]
-            task = asyncio.get_running_loop().create_task(self._give(partition))
-            self._giving.add(task)
-            task.add_done_callback(partial(self._given, partition.tp, self._assignments))
-
-    def _given(self, tp: TopicPartition, assignments: int, task: asyncio.Task[None]) -> None:
-        self._giving.discard(task)
-        if assignments == self._assignments:
-            self._take(tp, RETRY_S)
-
-    async def _give(self, partition: KafkaPartition) -> None:
-        try:
-            await self._listener.revoked(partition)
-        except Exception:  # noqa: BLE001 - logged; the partition is gone either way
-            self._log.exception("partition %s was not given up cleanly", partition.name)
-        finally:
-            partition.close()
-
-    async def _give_all(self) -> None:
-        self._assignments += 1
-        taking, self._taking = list(self._taking.values()), {}
-        for task in taking:
-            task.cancel()
-        await asyncio.gather(*taking, return_exceptions=True)
-        partitions, self.partitions = list(self.partitions.values()), {}
-        self._hungry.set()
-        await asyncio.gather(*(self._give(partition) for partition in partitions), *self._giving)
+        await self._owned.give_all()
 
     async def _leave(self) -> None:
         self._leaving = True
         try:
-            await self._give_all()
+            await self._owned.give_all()
         finally:
-            consumer, self._consumer = self._consumer, None
+            consumer, self.consumer = self.consumer, None
             if consumer is not None:
                 await stop_consumer(consumer, LEAVE_WITHIN_S)
 
@@ -409,7 +283,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
 
     async def commit(self, tp: TopicPartition, position: int) -> None:
         """See `Membership`."""
-        consumer = self._consumer
+        consumer = self.consumer
         if consumer is None:
             raise OwnershipLostError("this process is not in the consumer group")
         try:
@@ -429,16 +303,16 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         self._log.error(
             "partition %s/%d: offsets %d to %d are %s", tp.topic, tp.partition, start, stop - 1, _GONE[reason]
         )
-        self._count_lost(stop - start, reason)
+        self.count_lost(stop - start, reason)
 
     def lost(self, partition: KafkaPartition) -> None:
         """See `Membership`."""
-        self._retake(partition)
+        self._owned.retake(partition)
 
     def sign(self, tp: TopicPartition) -> object:
         """See `Membership`."""
         try:
-            return self._consumer.last_poll_timestamp(tp) if self._consumer is not None else None
+            return self.consumer.last_poll_timestamp(tp) if self.consumer is not None else None
         except IllegalStateError:
             return None
 

@@ -17,6 +17,7 @@ from aiokafka.errors import (
 from collector.batch import Signal
 from collector.connectors.kafka import damage as damage_module
 from collector.connectors.kafka import group as group_module
+from collector.connectors.kafka import ownership as ownership_module
 from collector.connectors.kafka.group import Group
 from collector.connectors.kafka.journal import EPOCH_KEY
 from collector.connectors.kafka.options import KafkaOptions
@@ -269,9 +270,11 @@ def cluster(monkeypatch):
     monkeypatch.setattr(group_module, "AIOKafkaConsumer", cluster)
     monkeypatch.setattr(group_module, "RETRY_S", 0.01)
     monkeypatch.setattr(group_module, "COMMIT_WITHIN_S", 0.2)
-    monkeypatch.setattr(group_module, "LEAVE_WITHIN_S", 0.05, raising=False)
+    monkeypatch.setattr(ownership_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(ownership_module, "ANSWER_WITHIN_S", 0.2)
+    monkeypatch.setattr(group_module, "LEAVE_WITHIN_S", 0.05)
     monkeypatch.setattr(damage_module, "POLL_MS", 1)
-    monkeypatch.setattr(group_module, "end_of_batch", one_record, raising=False)
+    monkeypatch.setattr(group_module, "end_of_batch", one_record)
     return cluster
 
 
