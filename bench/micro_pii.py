@@ -21,7 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bench.generator.traces import Mix
 from bench.generator.traffic import Shape, Traffic
-from bench.micro_wire import put, spread
+from bench.micro_wire import spread
+from bench.wire_requests import put
 from collector.api import BuildContext, Secret
 from processors.pii_scrubber import PiiScrubber
 

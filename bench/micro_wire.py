@@ -1,8 +1,8 @@
-"""What a span costs on the wire: `python -m bench.micro_wire`.
+"""What a span, a data point and a log record cost on the wire: `python -m bench.micro_wire`.
 
-Parses with protobuf, validates, and scans with 0, 1 and 10 probes the same pre-built payload, alternating, and prints
-nanoseconds a span (CPU time of the process, Python's call included) and the ratio to protobuf's parse of the same
-round: median [min-max] over the rounds.
+Parses with protobuf, validates, and scans (spans with 0, 1 and 10 probes, data points with and without the hashes of
+their series) the same pre-built payload, alternating, and prints nanoseconds an item (CPU time of the process, Python's
+call included) and the ratio to protobuf's parse of the same round: median [min-max] over the rounds.
 """
 
 from __future__ import annotations
@@ -13,26 +13,30 @@ import random
 import statistics
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from collector.wire.scan import Probes, scan, validate
+from bench.wire_requests import ROUTES, logs_request, metrics_request, put, put_resource
+from collector.wire import (
+    Probes,
+    scan,
+    scan_logs,
+    scan_metrics,
+    validate,
+    validate_logs,
+    validate_metrics,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PARSE = "protobuf parse"
-ROUTES = ("/api/v1/cart/{id}", "/api/v1/checkout", "/api/v2/products/{sku}/reviews", "/healthz", "/oauth/token")
+SIGNALS = ("spans", "points", "logs")
 AGENTS = ("Mozilla/5.0 (X11; Linux x86_64) Chrome/126.0", "okhttp/4.12.0", "grpc-java-netty/1.64.0")
-
-
-def put(attributes: Any, values: dict[str, str | int | bool]) -> None:
-    for key, value in values.items():
-        pair = attributes.add(key=key)
-        kind = "bool_value" if isinstance(value, bool) else "int_value" if isinstance(value, int) else "string_value"
-        setattr(pair.value, kind, value)
 
 
 def payload(spans: int, seed: int = 7) -> bytes:
@@ -40,15 +44,7 @@ def payload(spans: int, seed: int = 7) -> bytes:
     rnd = random.Random(seed)
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
-    names = (
-        "service.name",
-        "service.version",
-        "service.instance.id",
-        "k8s.pod.name",
-        "k8s.namespace.name",
-        "host.name",
-    )
-    put(resource.resource.attributes, {name: f"{name[:6]}-{rnd.getrandbits(64):016x}" for name in names})
+    put_resource(rnd, resource.resource)
     scopes = [resource.scope_spans.add() for _ in range(3)]
     for number, scope in enumerate(scopes):
         scope.scope.name = f"io.opentelemetry.library-{number}"
@@ -99,16 +95,43 @@ def ten_probes() -> Probes:
     return probes
 
 
-def measure(function: Callable[[], object], spans: int, seconds: float) -> float:
-    """CPU nanoseconds a span, over calls that fill at least `seconds`."""
+def rows_of(signal: str, items: int) -> tuple[int, dict[str, Callable[[], object]]]:
+    """Bytes of a request of so many items, and what is done with it."""
+    if signal == "spans":
+        data = payload(items)
+        return len(data), {
+            PARSE: partial(ExportTraceServiceRequest.FromString, data),
+            "validate": partial(validate, data),
+            "scan": partial(scan, data),
+            "scan, 1 probe": partial(scan, data, one_probe()),
+            "scan, 10 probes": partial(scan, data, ten_probes()),
+        }
+    if signal == "points":
+        data = metrics_request(items)
+        return len(data), {
+            PARSE: partial(ExportMetricsServiceRequest.FromString, data),
+            "validate": partial(validate_metrics, data),
+            "scan": partial(scan_metrics, data),
+            "scan and series": lambda: scan_metrics(data).series,
+        }
+    data = logs_request(items)
+    return len(data), {
+        PARSE: partial(ExportLogsServiceRequest.FromString, data),
+        "validate": partial(validate_logs, data),
+        "scan": partial(scan_logs, data),
+    }
+
+
+def measure(function: Callable[[], object], items: int, seconds: float) -> float:
+    """CPU nanoseconds an item, over calls that fill at least `seconds`."""
     calls = 0
     begin = now = time.process_time()
     while now - begin < seconds:
-        for _ in range(max(1, 2000 // spans)):
+        for _ in range(max(1, 2000 // items)):
             function()
             calls += 1
         now = time.process_time()
-    return (now - begin) / calls / spans * 1e9
+    return (now - begin) / calls / items * 1e9
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -120,30 +143,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each measurement")
-    parser.add_argument("--spans", type=int, nargs="+", default=[1, 10, 100, 2000], help="a request")
+    parser.add_argument("--items", type=int, nargs="+", default=[1, 10, 100, 2000], help="a request")
+    parser.add_argument("--signals", nargs="+", default=SIGNALS, choices=SIGNALS)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     options = parser.parse_args()
-    report: dict[int, dict[str, list[float]]] = {}
-    for spans in options.spans:
-        data = payload(spans)
-        rows: dict[str, Callable[[], object]] = {
-            PARSE: partial(ExportTraceServiceRequest.FromString, data),
-            "validate": partial(validate, data),
-            "scan": partial(scan, data),
-            "scan, 1 probe": partial(scan, data, one_probe()),
-            "scan, 10 probes": partial(scan, data, ten_probes()),
-        }
-        found: dict[str, list[float]] = {name: [] for name in rows}
-        for _ in range(max(3, options.rounds)):
-            for name, function in rows.items():
-                found[name].append(measure(function, spans, options.seconds))
-        report[spans] = found
-        if options.json:
-            continue
-        print(f"{spans} spans a request, {len(data) / spans:.0f} bytes a span")
-        for name, values in found.items():
-            ratios = [parse / value for parse, value in zip(found[PARSE], values, strict=True)]
-            print(f"  {name:16} {spread(values, 1):>24} ns a span   1/{spread(ratios, 1)} of the parse")
+    report: dict[str, dict[int, dict[str, list[float]]]] = {}
+    for signal in options.signals:
+        for items in options.items:
+            size, rows = rows_of(signal, items)
+            found: dict[str, list[float]] = {name: [] for name in rows}
+            for _ in range(max(3, options.rounds)):
+                for name, function in rows.items():
+                    found[name].append(measure(function, items, options.seconds))
+            report.setdefault(signal, {})[items] = found
+            if options.json:
+                continue
+            print(f"{items} {signal} a request, {size / items:.0f} bytes each")
+            for name, values in found.items():
+                ratios = [parse / value for parse, value in zip(found[PARSE], values, strict=True)]
+                print(f"  {name:16} {spread(values, 1):>24} ns each   1/{spread(ratios, 1)} of the parse")
     if options.json:
         print(json.dumps(report))
 
