@@ -31,7 +31,7 @@ from collector.component.exporter import (
     StagedExporter,
 )
 from collector.component.follower import VerdictFollower
-from collector.component.processor import Admitting, Lookahead, Processor, Verdicts
+from collector.component.processor import Admitting, Lookahead, Processor, Stateful, Verdicts
 from collector.component.receiver import Intake, Permit, Receiver
 from collector.component.trace_board import DROPPED, KEPT, UNDECIDED, Decided, TraceBoard
 from collector.errors import (
@@ -138,6 +138,7 @@ __all__ = [
     "Size",
     "SpanIndex",
     "StagedExporter",
+    "Stateful",
     "StorageError",
     "TraceBoard",
     "VerdictFollower",

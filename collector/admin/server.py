@@ -1,4 +1,5 @@
-"""The admin listener: `/metrics`, `/livez`, `/readyz`, `/startupz`, `/why/<trace id>`; localhost by default."""
+"""The admin listener, on localhost by default: `/metrics`, `/livez`, `/readyz`, `/startupz`, `/why/<trace id>` and
+`/report/<component>`."""
 
 from __future__ import annotations
 
@@ -25,12 +26,13 @@ _IDLE_SECONDS = 75.0
 """Longer than the minute between the scrapes of most, so that they keep their connection."""
 
 _WHY = re.compile(r"/why/([0-9a-fA-F]{32})")
+_REPORT = re.compile(r"/report/([A-Za-z0-9_]{1,63}(?:/[!-~]{1,255})?)")
 _ALLOWED = ("GET", "HEAD")
 
 
 class AdminServer:
-    """Serves what an operator asks. Replies hold no telemetry but the trace ID that was asked for, and nothing of a
-    request that isn't understood; neither does the log.
+    """Serves what an operator asks. Replies hold no telemetry but the trace ID that was asked for and what a component
+    reports of names, and nothing of a request that isn't understood; neither does the log.
     """
 
     def __init__(self, address: str, registry: CollectorRegistry) -> None:
@@ -84,6 +86,9 @@ class AdminServer:
         asked = _WHY.fullmatch(request.path)
         if page is None and asked is not None:
             page = partial(self._why, bytes.fromhex(asked[1]))
+        wanted = _REPORT.fullmatch(request.path)
+        if page is None and wanted is not None:
+            page = self._report_of(wanted[1])
         if page is None:
             return web.Response(text="nothing is served at this path\n", status=404)
         if request.method not in _ALLOWED:
@@ -101,6 +106,10 @@ class AdminServer:
 
     def _ready(self) -> web.Response:
         return _answer(self.graph.not_ready() if self.graph is not None else ["starting"])
+
+    def _report_of(self, component: str) -> Callable[[], web.Response] | None:
+        reports = self.graph.reports(component) if self.graph is not None else []
+        return partial(web.json_response, {"component": component, "reports": reports}) if reports else None
 
     def _why(self, trace_id: bytes) -> web.Response:
         found = []

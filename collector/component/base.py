@@ -60,6 +60,13 @@ class Component:
         """The component's name in the YAML."""
         return self.context.id
 
+    def report(self) -> dict[str, Any] | None:
+        """What it has to tell a person now, as JSON, for the admin server's `/report/<id>`; None when it has nothing.
+
+        It is the operator who asks: names may be in it, values of the telemetry never.
+        """
+        return None
+
     @classmethod
     def problems(cls, config: Any) -> list[tuple[tuple[str | int, ...], str]]:
         """What is wrong with a valid-looking `config`, beyond what types can say: (path below the component, sentence).

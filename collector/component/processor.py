@@ -43,6 +43,30 @@ class Processor(Component):
         return ()
 
 
+class Stateful(Processor):
+    """A processor that remembers what passed, such as a sum over earlier batches, and goes on with it after a restart.
+
+    Where a durable log feeds its pipeline the graph keeps `snapshot()` in the log's journal, and commits the log at the
+    positions alone at which one was taken: after a crash the processor is given the state that it had there, and then
+    every record from there on. So nothing is counted twice, and nothing not at all. It holds no batches, and neither
+    does what stands before it in its pipeline, for a state must be that of a position. Without a durable log, `restore`
+    is never called.
+    """
+
+    @abstractmethod
+    def snapshot(self) -> bytes:
+        """All that it remembers, in its own encoding. Called between two batches, once a second or, where it is large,
+        more seldom."""
+
+    @abstractmethod
+    def restore(self, blob: bytes) -> None:
+        """What `snapshot` gave in an earlier life. Called before anything else, at most once.
+
+        Raises `ValueError` with a sentence when it can't be read: the processor then goes on with nothing, as if it had
+        not been called.
+        """
+
+
 class Admitting(Processor):
     """A processor that also guards the door: the graph asks it before a request is decoded."""
 

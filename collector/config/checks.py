@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collector.api import DurableConnector, Lookahead, Processor
+from collector.api import Admitting, DurableConnector, Lookahead, Processor, Stateful
 from collector.component.kind import Kind
 from collector.config.problems import did_you_mean
 
@@ -42,6 +42,7 @@ class Checks:
         for pipeline in self._pipelines.values():
             self._references(pipeline)
             self._lookahead(pipeline)
+            self._stateful(pipeline)
         for at, extension in enumerate(self._extensions):
             self._reference(("service", "extensions", at), extension, (Kind.EXTENSIONS,))
         self._connectors()
@@ -132,6 +133,23 @@ class Checks:
                 (*base, "processors", first),
                 f"{lookahead!r} is not behind a durable connector: undecided traces are lost on a crash",
             )
+
+    def _stateful(self, pipeline: PipelineSpec) -> None:
+        """A state is that of a position of the log, so nothing before its processor may hold batches."""
+        if not any(self._is_durable(receiver) for receiver in pipeline.receivers):
+            return
+        classes = [self._classes[Kind.PROCESSORS].get(processor) for processor in pipeline.processors]
+        stateful = [at for at, cls in enumerate(classes) if cls is not None and issubclass(cls, Stateful)]
+        for at, cls in enumerate(classes[: stateful[-1]] if stateful else ()):
+            if cls is None or not issubclass(cls, Processor) or cls.pure:
+                continue
+            if not issubclass(cls, (Lookahead, Stateful, Admitting)):
+                behind = pipeline.processors[stateful[-1]]
+                self._problems.error(
+                    ("service", "pipelines", pipeline.id, "processors", at),
+                    f"{pipeline.processors[at]!r} can't stand before {behind!r}, whose state is kept with a position "
+                    "of the log: what stands before it must be pure; move it behind, or before the connector",
+                )
 
     def _is_durable(self, receiver: str) -> bool:
         cls = self._classes[Kind.CONNECTORS].get(receiver)

@@ -27,6 +27,7 @@ class DirectPipeline:
     def __init__(self, id_: str, processors: Sequence[Processor], outlet: End, account: Account) -> None:
         self.id = id_
         self.account = account
+        self.processors = tuple(processors)
         self.guards = tuple(processor for processor in processors if isinstance(processor, Admitting))
         self._chain = Chain(processors, give_back(account))
         self._outlet = outlet

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from collector.component.trace_board import TraceBoard
 
@@ -109,6 +109,16 @@ class Graph:
                 for runner in pipeline.runners.values():
                     yield id_, runner
         yield from self.parts.memory.items()
+
+    def reports(self, component: str) -> list[dict[str, Any]]:
+        """What the processors with this ID in the YAML report: one of each pipeline, or partition of a log."""
+        found: list[dict[str, Any]] = []
+        direct = ((id_, "", each.processors) for id_, each in self.parts.direct.items())
+        logs = ((id_, each.partition.name, each.processors) for id_, each in self.runners())
+        for id_, partition, processors in (*direct, *logs):
+            reports = (each.report() for each in processors if each.id == component)
+            found.extend({"from": id_, "partition": partition, **report} for report in reports if report is not None)
+        return found
 
     def not_ready(self) -> list[str]:
         """Why the gateway can't take work in now, for a person; empty when it can."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from collector.ack import Ack, Outcome
 from collector.errors import StorageError
 from collector.graph.chain import Chain
+from collector.graph.journal import SharedJournal
 from collector.graph.merging import groups, merged
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ class Head:
         *,
         observed: Observed | None,
         allow: Callable[[int], None],
+        journal: SharedJournal | None = None,
         board: TraceBoard | None = None,
     ) -> None:
         self.position = partition.committed
         self.processor = processor
         self._partition = partition
+        self._journal = journal or SharedJournal(partition)
         self._before = Chain(before, _not_shown, isolate=True)
         self._account = account
         self._counts = observed
@@ -62,7 +65,7 @@ class Head:
 
     async def restore(self) -> None:
         """Give the processor the verdicts of earlier lives."""
-        for blob in await self._partition.load_journal():
+        for blob in await self._journal.verdicts():
             try:
                 self.processor.restore(blob)
                 self._show_verdicts(blob)
@@ -129,13 +132,13 @@ class Head:
         async with self._publishing:
             while self._unsafe:
                 _, head, verdicts = self._unsafe[0]
-                if verdicts is not None and not await self._journal(verdicts, head):
+                if verdicts is not None and not await self._save(verdicts, head):
                     return
                 self._allow(self._unsafe.popleft()[0])
 
-    async def _journal(self, verdicts: Verdicts, head: int) -> bool:
+    async def _save(self, verdicts: Verdicts, head: int) -> bool:
         try:
-            await self._partition.journal(verdicts.blob, verdicts.count, head, self.processor.journal_entries)
+            await self._journal.append(verdicts.blob, verdicts.count, head, self.processor.journal_entries)
         except StorageError as error:
             log.warning("partition %s: verdicts wait for the log: %s", self._partition.name, error)
             await asyncio.sleep(RETRY_PAUSE_S)

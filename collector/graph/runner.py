@@ -8,10 +8,12 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from collector.component.processor import Lookahead
+from collector.component.processor import Lookahead, Stateful
 from collector.errors import OwnershipLostError
 from collector.graph.head import Head
+from collector.graph.journal import SharedJournal
 from collector.graph.observed import Observed
+from collector.graph.states import States
 from collector.graph.tail import Tail
 
 if TYPE_CHECKING:
@@ -65,6 +67,13 @@ class PartitionRunner:
         lookahead = next((each for each in processors if isinstance(each, Lookahead)), None)
         observed = Observed(partition.committed) if lookahead is not None and books_accepted else None
         self._observed = observed
+        self.processors = tuple(processors)
+        journal = SharedJournal(partition)
+        stateful = [each for each in processors if isinstance(each, Stateful)]
+        keep = lookahead.journal_entries if lookahead is not None else 0
+        self._states: States | None = None
+        if stateful and not final:  # nothing outlives a log that is
+            self._states = States(partition.name, partition.committed, stateful, journal, keep=keep)
         self.tail = Tail(
             partition,
             processors,
@@ -74,15 +83,25 @@ class PartitionRunner:
             books_accepted=books_accepted and lookahead is None,
             observed=observed,
             processed=lookahead.settled if lookahead is not None else _nothing,
+            states=self._states,
         )
         if lookahead is not None:
             before = list(processors)[: list(processors).index(lookahead)]
             self.head = Head(
-                partition, before, lookahead, account, observed=observed, allow=self.tail.allow, board=board
+                partition,
+                before,
+                lookahead,
+                account,
+                observed=observed,
+                allow=self.tail.allow,
+                journal=journal,
+                board=board,
             )
 
     async def start(self) -> None:
         """Restore, then read on in the background."""
+        if self._states is not None:
+            await self._states.restore()
         if self.head is not None:
             await self.head.restore()
             self._spawn(self.head.run())
@@ -119,7 +138,7 @@ class PartitionRunner:
             self.account.give_back(left, "left_in_log")
         await self.tail.settle(max(0.0, deadline - monotonic()))
         self._outlet.stop()
-        await self._commit()
+        await self._commit(last=True)
 
     async def _finish(self, patience_s: float) -> None:
         """The log ends with the process: decide what is open on what is there, and send all of it."""
@@ -166,11 +185,11 @@ class PartitionRunner:
             await asyncio.sleep(COMMIT_EVERY_S)
             await self._commit()
 
-    async def _commit(self) -> None:
+    async def _commit(self, *, last: bool = False) -> None:
         if self._lost:
             return
         try:
-            await self.tail.commit()
+            await self.tail.commit(last=last)
         except OwnershipLostError:
             self._discard()
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collector.export_queue.dead_letter import DeadLetter
     from collector.graph.observed import Observed
     from collector.graph.outlet import Outlet
+    from collector.graph.states import States
     from collector.telemetry.ledger import Account
 
 log = logging.getLogger("butterfly.graph")
@@ -49,6 +50,7 @@ class Tail:
         books_accepted: bool,
         observed: Observed | None = None,
         processed: Callable[[int], None],
+        states: States | None = None,
     ) -> None:
         self.position = partition.committed
         self.limit = partition.committed
@@ -61,6 +63,7 @@ class Tail:
         self._books_accepted = books_accepted
         self._observed = observed
         self._processed = processed
+        self._states = states
         self._pending: deque[Record] = deque()
         self._unsent: deque[Batch] = deque()
         self._refused: deque[tuple[Batch, str]] = deque()
@@ -173,15 +176,20 @@ class Tail:
             self._unsent.extend(batches)
             self._moved.set()
 
-    async def commit(self) -> None:
+    async def commit(self, *, last: bool = False) -> None:
         """Make the low-water mark durable, where it moved. A log that can't be written now is tried at the next call.
 
-        Raises `OwnershipLostError`.
+        Where processors remember things it is committed at positions alone whose state is durable; `last` says that
+        there is no next call. Raises `OwnershipLostError`.
         """
         position = self.watermark.position
         if position <= self._committed:
             return
         try:
+            if self._states is not None:
+                position = await self._states.committable(self.position, position, last=last)
+                if position <= self._committed:
+                    return
             await self._partition.commit(position)
         except OwnershipLostError:
             raise

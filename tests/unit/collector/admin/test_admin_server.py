@@ -34,6 +34,9 @@ class Graph:
     def not_ready(self):
         return self.reasons
 
+    def reports(self, component):
+        return [{"from": "metrics", "series": 7}] if component in ("limiter", "limiter/b") else []
+
     def runners(self):
         yield "plain", SimpleNamespace(head=None)
         for number, known in enumerate(self.verdicts):
@@ -117,9 +120,22 @@ async def test_an_id_that_nobody_knows_is_404_with_no_verdict(admin):
         assert (status, json.loads(text)) == (404, {"trace_id": TRACE, "verdicts": []})
 
 
+@pytest.mark.parametrize("component", ["limiter", "limiter/b"])
+async def test_a_report_is_what_the_component_tells(admin, component):
+    assert (await admin.get(f"/report/{component}"))[0] == 404
+    admin.graph = Graph()
+    status, text, kind = await admin.get(f"/report/{component}")
+    assert (status, kind) == (200, "application/json; charset=utf-8")
+    assert json.loads(text) == {"component": component, "reports": [{"from": "metrics", "series": 7}]}
+
+
 @pytest.mark.parametrize(
     "path",
     [
+        "/report/",
+        "/report/other",
+        "/report/limiter/",
+        "/report/limiter/b%0d",
         "/why/",
         "/why/abc",
         f"/why/{TRACE}0",

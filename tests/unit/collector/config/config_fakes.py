@@ -21,6 +21,7 @@ from collector.api import (
     Secret,
     Signal,
     Size,
+    Stateful,
     option,
     seconds,
 )
@@ -88,6 +89,15 @@ class PureProcessor(Processor):
 
 class HoldingProcessor(Processor):
     """Holds batches."""
+
+
+class StatefulProcessor(Stateful):
+    """Remembers."""
+
+    def snapshot(self) -> bytes:
+        return b""
+
+    def restore(self, blob: bytes) -> None: ...
 
 
 class Tls(Options):
@@ -167,7 +177,12 @@ class Health(Extension):
 
 CLASSES = {
     Kind.RECEIVERS: {"otlp": OtlpReceiver},
-    Kind.PROCESSORS: {"sampler": Sampler, "pure": PureProcessor, "holding": HoldingProcessor},
+    Kind.PROCESSORS: {
+        "sampler": Sampler,
+        "pure": PureProcessor,
+        "holding": HoldingProcessor,
+        "stateful": StatefulProcessor,
+    },
     Kind.EXPORTERS: {"otlp": OtlpExporter, "logs": LogsExporter, "faulty": FaultyExporter, "broken": BrokenExporter},
     Kind.CONNECTORS: {"disk": DiskConnector, "shared": SharedConnector, "counting": Counting},
     Kind.EXTENSIONS: {"health": Health},
