@@ -130,6 +130,20 @@ _TABLE = (
         "Values redacted, attributes or batches removed, because they could not be scrubbed.",
         ("processor", "reason"),
     ),
+    # -- cardinality limiter
+    Metric("butterfly_cardinality_series", "gauge", "Series that are active and pass as they are.", ("processor",)),
+    Metric("butterfly_cardinality_metrics", "gauge", "Names of metrics that are active.", ("processor",)),
+    Metric(
+        "butterfly_cardinality_folded_series", "gauge", "Cumulative series that are folded into others.", ("processor",)
+    ),
+    Metric("butterfly_cardinality_aggregated_series", "gauge", "Series that re-aggregation makes.", ("processor",)),
+    Metric("butterfly_cardinality_table_bytes", "gauge", "Memory of the tables of series.", ("processor",)),
+    Metric(
+        "butterfly_cardinality_refused_points_total",
+        "counter",
+        "Points of series over a limit, by the limit and what was done.",
+        ("processor", "limit", "action"),
+    ),
     # -- durable connectors
     Metric("butterfly_log_end", "gauge", "Position after the newest record.", _READER),
     Metric("butterfly_log_head", "gauge", "Position up to which records were observed.", _READER),
