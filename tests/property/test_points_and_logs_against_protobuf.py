@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from otlp_messages import random_request, untidy
+from otlp_messages import random_request, untidy, varint
 
 from tests.fuzz.mutate import damage, rearrange
 from tests.fuzz.signals import SCAN, check, check_rewriting, parse
@@ -77,3 +77,18 @@ def test_concatenated_requests_are_indexed_as_one(signal: str, seed: int) -> Non
     payload = b"".join(parts)
     assert check(signal, payload)
     assert SCAN[signal](payload).time.tolist() == [time for part in parts for time in SCAN[signal](part).time.tolist()]
+
+
+def field(tag: int, body: bytes) -> bytes:
+    return bytes([tag]) + varint(len(body)) + body
+
+
+@pytest.mark.parametrize("levels", [46, 47, 48, 49, 50])
+def test_the_outer_limit_of_nesting_is_protobufs(levels: int) -> None:
+    value = b"\x10\x01"
+    for _ in range(levels - 1):
+        value = field(0x2A, field(0x0A, value))
+    for end in (b"", b"\x53\x54", b"\x53\x5b\x5c\x54"):  # groups count like messages
+        point = field(0x0A, field(0x3A, field(0x12, value + end) + end) + end)
+        for signal, leaf in (("metrics", field(0x2A, point)), ("logs", field(0x2A, value + end))):
+            check(signal, field(0x0A, field(0x12, field(0x12, leaf))))
