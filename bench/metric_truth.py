@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from bench.ledger import Outcome, SenderLedger
-from bench.otlp_items import Distribution, PointItem, SeriesKey, Value, json_lines, json_points, points
+from bench.otlp_items import Distribution, ExemplarItem, PointItem, SeriesKey, Value, json_lines, json_points, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,6 +42,17 @@ def sent_points(ledger: SenderLedger, traffic: Traffic) -> Iterator[tuple[Outcom
         for outcome, payload in _payloads(ledger, traffic, request, reports):
             for point in points(payload):
                 yield outcome, point
+
+
+def sent_exemplars(
+    ledger: SenderLedger, traffic: Traffic, outcome: Outcome = Outcome.ACKED
+) -> dict[SeriesKey, set[ExemplarItem]]:
+    """Every exemplar that each series showed in reports with that outcome."""
+    found: dict[SeriesKey, set[ExemplarItem]] = {}
+    for told, point in sent_points(ledger, traffic):
+        if told is outcome and point.exemplars:
+            found.setdefault(point.key, set()).update(point.exemplars)
+    return found
 
 
 def final_values(ledger: SenderLedger, traffic: Traffic) -> dict[SeriesKey, Expected]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.generator.error_types import ERRORS
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -20,13 +22,6 @@ hex."""
 
 _MODELS = ("bfly-70b-chat", "bfly-8b-instruct", "bfly-moe-8x22b")
 _ROLES = ("butterfly-ingress", "butterfly-worker", "butterfly-worker", "butterfly-coordinator")
-_ERRORS = (
-    ("TensorShapeError", "tensor shape does not match layer input"),
-    ("DeadlineExceeded", "peer did not answer in time"),
-    ("QuorumLost", "quorum lost while committing"),
-    ("OutOfMemory", "device memory exhausted"),
-    ("ConnectionReset", "stream reset by peer"),
-)
 _FIRST = ("ana", "li", "omar", "ingrid", "tomas", "aiko", "maria", "sven")
 _LAST = ("silva", "wei", "haddad", "larsen", "novak", "tanaka", "rossi", "berg")
 _PROMPTS = (
@@ -163,5 +158,5 @@ def personal_attribute(random: Random) -> Attributes:
 
 
 def failure(random: Random) -> tuple[str, str]:
-    """Type and message of an error."""
-    return random.choice(_ERRORS)
+    """Type and message of an error; some are much more frequent than others."""
+    return ERRORS[int(random.random() ** 2 * len(ERRORS))]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from bench.ledger import RECORD
 from bench.sink.sockets import received_bytes
+from collector.wire.logs import scan_logs
+from collector.wire.points import scan_metrics
 from collector.wire.scan import scan
 
 if TYPE_CHECKING:
@@ -21,20 +21,6 @@ if TYPE_CHECKING:
 
 _COUNTED = ("spans", "points", "records", "requests", "payload_bytes")
 _PACKAGE = "opentelemetry.proto.collector"
-
-
-def _points(payload: bytes) -> int:
-    request = ExportMetricsServiceRequest.FromString(payload)
-    metrics = (
-        metric for group in request.resource_metrics for scope in group.scope_metrics for metric in scope.metrics
-    )
-    kinds = ((metric, metric.WhichOneof("data")) for metric in metrics)
-    return sum(len(getattr(metric, kind).data_points) for metric, kind in kinds if kind)
-
-
-def _records(payload: bytes) -> int:
-    request = ExportLogsServiceRequest.FromString(payload)
-    return sum(len(scope.log_records) for group in request.resource_logs for scope in group.scope_logs)
 
 
 class Sink:
@@ -75,11 +61,11 @@ class Sink:
         return b""
 
     def _metrics(self, payload: bytes, _context: Any) -> bytes:
-        self._count("points", _points(payload), len(payload))
+        self._count("points", scan_metrics(payload).count, len(payload))
         return b""
 
     def _logs(self, payload: bytes, _context: Any) -> bytes:
-        self._count("records", _records(payload), len(payload))
+        self._count("records", scan_logs(payload).count, len(payload))
         return b""
 
     def _count(self, items: str, number: int, size: int) -> None:

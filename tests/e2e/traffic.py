@@ -10,10 +10,15 @@ from bench.generator.traces import Mix
 from bench.generator.traffic import Shape, Traffic
 from bench.generator.transport import connect
 from bench.ledger import SenderLedger
+from bench.log_truth import LogReport, compare_log_files
+from bench.metric_truth import MetricReport, compare_metric_files
 from bench.truth import Report, Truth, compare, read_sink
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bench.generator.log_records import LogShape
+    from bench.generator.metric_shape import MetricShape
 
 
 class Sending:
@@ -29,16 +34,22 @@ class Sending:
         batch: int = 50,
         cycle: int = 20_000,
         mix: Mix | None = None,
+        logs: LogShape | None = None,
+        metrics: MetricShape | None = None,
         **pace: float,
     ) -> None:
-        shape = Shape(seed=seed, senders=senders, batch=batch, spans=cycle, mix=mix or Mix())
+        """`logs`, `metrics`: None sends none. `pace`: what `Pace` takes."""
+        shape = Shape(
+            seed=seed, senders=senders, batch=batch, spans=cycle, mix=mix or Mix(), logs=logs, metrics=metrics
+        )
         self.traffic = Traffic(shape)
         self.ledger = SenderLedger(shape)
         self.pace = Pace(**pace)  # type: ignore[arg-type]
         transports = connect(
             protocol, endpoint, shape.senders, timeout=10.0, compress=False, in_flight=self.pace.in_flight
         )
-        self.runner = Runner(self.traffic, transports, self.pace, ledger=self.ledger)
+        signals = ["traces", *(["logs"] if logs else []), *(["metrics"] if metrics else [])]
+        self.runner = Runner(self.traffic, transports, self.pace, ledger=self.ledger, signals=signals)
         self.tally: Tally | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -60,3 +71,11 @@ class Sending:
         """What was sent against what arrived."""
         truth = Truth(self.ledger.sent(self.traffic), slow_over=self.traffic.shape.mix.slow_over)
         return compare(truth, read_sink(sink), keep_share=keep_share)
+
+    def log_report(self, sink: tuple[Path, ...]) -> LogReport:
+        """The same of the log records."""
+        return compare_log_files(self.ledger, self.traffic, sink)
+
+    def metric_report(self, sink: tuple[Path, ...]) -> MetricReport:
+        """The same of the series' last values."""
+        return compare_metric_files(self.ledger, self.traffic, sink)

@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bench.generator.catalogue import SCOPES
 from bench.generator.clock import Clock, Moment
+from bench.generator.error_types import ERRORS
 from bench.generator.explosion import ExplosionRequest
 from bench.generator.measurements import FAULT_TYPE, explicit_bucket, exponential_bucket
 from bench.generator.metric_catalogue import (
@@ -121,7 +122,7 @@ def test_the_catalogue_covers_the_eight_categories_and_every_kind():
     kinds = Counter(metric.kind for metric in METRICS.values())
     assert set(kinds) == {"gauge", "counter", "up_down_counter", "histogram", "exponential_histogram", "summary"}
     assert all(metric.unit and metric.about for metric in METRICS.values())
-    assert (NODES, LAYERS, ERROR_TYPES) == (1000, 200, 50)
+    assert (NODES, LAYERS, ERROR_TYPES) == (1000, 200, len({kind for kind, _ in ERRORS})) == (1000, 200, 50)
 
 
 def test_the_page_has_every_metric_as_the_catalogue_has_it():

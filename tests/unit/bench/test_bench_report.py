@@ -82,7 +82,7 @@ def test_full_is_durable_in_both(tmp_path):
 
 
 def test_cpu_and_memory_of_a_process_and_its_children(tmp_path):
-    busy = "import os, time; b = bytearray(50 << 20)\nwhile time.process_time() < 0.3: pass\n"
+    busy = "import os, time; b = bytearray(50 << 20)\nwhile time.process_time() < 0.4: pass\n"
     script = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {busy + 'time.sleep(60)'!r}])\n"
     script += "import time; time.sleep(60)"
     with Measured([sys.executable, "-c", script], tmp_path / "log") as program:

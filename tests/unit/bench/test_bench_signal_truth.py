@@ -19,7 +19,14 @@ from bench.generator.metric_shape import MetricShape
 from bench.generator.traffic import Shape, Traffic
 from bench.ledger import Outcome, SenderLedger
 from bench.log_truth import compare_log_files, compare_logs, sent_records, uid
-from bench.metric_truth import arrived_values, compare_metric_files, compare_metrics, final_values, sent_points
+from bench.metric_truth import (
+    arrived_values,
+    compare_metric_files,
+    compare_metrics,
+    final_values,
+    sent_exemplars,
+    sent_points,
+)
 from bench.otlp_items import Distribution, json_points, json_records, points, records
 from bench.red_truth import RedKey, red
 from bench.truth import main
@@ -262,6 +269,16 @@ def test_every_point_is_told(ledger, traffic):
 
     assert sorted(told, key=order) == sorted(wanted, key=order)
     assert any(point.exemplars for point in told)
+
+
+def test_every_exemplar_is_told(ledger, traffic):
+    wanted = defaultdict(set)
+    for point in points_of(metric_payloads(ledger, traffic)):
+        wanted[point.key] |= set(point.exemplars)
+    wanted = {key: exemplars for key, exemplars in wanted.items() if exemplars}
+    assert sent_exemplars(ledger, traffic) == wanted
+    assert sum(map(len, wanted.values())) > 200
+    assert sent_exemplars(ledger, traffic, Outcome.REFUSED) == {}
 
 
 def measured(ledger, traffic, outcome):
