@@ -38,6 +38,6 @@ cdef class MetricRows(Rows):
 cdef class PointIndex(Rows):
     cdef bytes payload
     cdef MetricRows metrics
-    cdef object hashes          # (attributes, series), when asked for
+    cdef Rows hashes            # None until they are asked for
 
-    cdef tuple hashed(self)
+    cdef Rows hashed(self)

@@ -20,7 +20,7 @@ from collector.wire.points cimport (
     NAME_LENGTH, NAME_OFFSET, OFFSET, RESOURCE_ROW, SCOPE_ROW, START, TEMPORALITY, TIME, WORDS, MetricRows,
 )
 from collector.wire.schema cimport CORRUPT, METRIC, SOUND, TOO_MANY, check_message
-from collector.wire.series cimport hash_points
+from collector.wire.series cimport ATTRIBUTES, SERIES, hash_points
 from collector.wire.varint cimport MAX_LEVELS, load_le64, read_tag, read_varint, skip_value
 from collector.wire.walk cimport Walk, count_leaves, visit_request
 
@@ -175,11 +175,11 @@ cdef class PointIndex(Rows):
 
     @property
     def attributes(self):
-        return self.hashed()[0]
+        return self.hashed().word(ATTRIBUTES)
 
     @property
     def series(self):
-        return self.hashed()[1]
+        return self.hashed().word(SERIES)
 
     @property
     def metric_offset(self):
@@ -197,9 +197,9 @@ cdef class PointIndex(Rows):
     def name_length(self):
         return self.metrics.half(NAME_LENGTH)
 
-    cdef tuple hashed(self):
+    cdef Rows hashed(self):
         if self.hashes is None:
-            self.hashes = hash_points(self.payload, self.count)
+            self.hashes = hash_points(self.payload, self.metrics.count, self.count)
         return self.hashes
 
 

@@ -4,8 +4,6 @@ Attributes are hashed in protobuf's canonical encoding and their hashes added up
 way they were written matters. A series' hash goes over those sums and the hashes of its names.
 """
 
-import numpy as np
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
@@ -13,12 +11,14 @@ from libc.string cimport memset
 
 from collector.wire.buffer cimport Buffer
 from collector.wire.canonical cimport hash_key_value
+from collector.wire.columns cimport Columns, Rows
 from collector.wire.malformed cimport raise_fault
 from collector.wire.metric cimport Metric, Points, next_point, points_of, read_metric, shape_of
 from collector.wire.murmur3 cimport murmur3_64
 from collector.wire.schema cimport CORRUPT, SOUND
+from collector.wire.series cimport ATTRIBUTES, HASHES, SERIES
 from collector.wire.varint cimport MAX_LEVELS, read_size, read_tag, skip_value
-from collector.wire.walk cimport Walk, count_leaves, visit_request
+from collector.wire.walk cimport Walk, visit_request
 
 cdef enum:                      # what identifies a metric
     RESOURCE_ATTRIBUTES
@@ -168,32 +168,26 @@ cdef int hash_metric(Walk* at, const uint8_t* p, const uint8_t* end) except -1 n
         walk.point += 1
 
 
-cdef tuple hash_points(bytes payload, Py_ssize_t count):
-    """(attributes, series) of the `count` points of a payload that was scanned."""
+cdef Rows hash_points(bytes payload, Py_ssize_t metrics, Py_ssize_t points):
+    """Of a payload that was scanned, and found to hold so many of both."""
     cdef const uint8_t* base = <const uint8_t*>PyBytes_AS_STRING(payload)
     cdef const uint8_t* end = base + PyBytes_GET_SIZE(payload)
-    cdef uint64_t[::1] attributes, series
-    cdef uint64_t metrics = 0
+    cdef Rows hashes = Rows.__new__(Rows)
+    cdef Columns columns
     cdef SeriesWalk walk
     cdef int fault
-    both = np.empty((2, count), np.uint64)
-    if count:
-        memset(&walk, 0, sizeof(SeriesWalk))
-        attributes = both[0]
-        series = both[1]
-        walk.attributes = &attributes[0]
-        walk.series = &series[0]
-        walk.points = count
-        walk.walk.base = base
-        walk.walk.enter_resource = enter_resource
-        walk.walk.enter_scope = enter_scope
-        walk.walk.leaf = hash_metric
-        with nogil:
-            fault = count_leaves(base, end, 0, &metrics, NULL, NULL)
-            walk.walk.rows = <uint32_t>metrics
-            if fault == SOUND:
-                fault = visit_request(&walk.walk, base, end)
-        free(walk.scratch.data)
-        raise_fault(fault)
-    both.flags.writeable = False
-    return both[0], both[1]
+    hashes.allocate(points, HASHES, 0, 0, &columns)
+    memset(&walk, 0, sizeof(SeriesWalk))
+    walk.attributes = columns.words[ATTRIBUTES]
+    walk.series = columns.words[SERIES]
+    walk.points = points
+    walk.walk.base = base
+    walk.walk.rows = <uint32_t>metrics
+    walk.walk.enter_resource = enter_resource
+    walk.walk.enter_scope = enter_scope
+    walk.walk.leaf = hash_metric
+    with nogil:
+        fault = visit_request(&walk.walk, base, end)
+    free(walk.scratch.data)
+    raise_fault(fault)
+    return hashes
