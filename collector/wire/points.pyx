@@ -40,6 +40,10 @@ cdef int index_point(PointWalk* walk, const Piece* body, const Shape* shape) noe
     cdef uint64_t row = walk.point
     cdef uint64_t start = 0, time = 0, flags = 0
     cdef uint32_t exemplars = 0, tag = 0
+    if body.size >= 27 and p[0] == 0x11 and p[9] == 0x19:       # as every SDK begins a point
+        start = load_le64(p + 1)
+        time = load_le64(p + 10)
+        p += 27 if p[18] == 0x31 or p[18] == 0x21 else 18       # as_int, as_double or count
     while p < end:
         while end - p >= 2 and p[0] == shape.attributes and p[1] < 0x80:    # a run of attributes
             if p[1] > end - p - 2:
