@@ -8,7 +8,7 @@ from exporters.prometheus_remote_write.options import V1, V2
 from exporters.prometheus_remote_write.over_http import Answer, Meaning
 
 if TYPE_CHECKING:
-    from exporters.prometheus_remote_write.series import SeriesTable
+    from exporters.prometheus_remote_write.messages import Messages
 
 
 class Poster(Protocol):
@@ -19,7 +19,7 @@ class Poster(Protocol):
 
 
 class Dialect:
-    """Posts ranges of a table in the version that is pinned, or that the backend is found to understand.
+    """Posts ranges of messages in the version that is pinned, or that the backend is found to understand.
 
     A receiver of 1.0 answers 415 to 2.0, or 204 although it stored nothing: only the `*-Written` headers tell that it
     did. Some answer 400. The same samples then go out in 1.0, and so does everything after them when that is taken.
@@ -32,10 +32,10 @@ class Dialect:
         self._confirmed = False
         self.version = 1 if message == V1 else 2
 
-    async def post(self, table: SeriesTable, begin: int, end: int) -> Answer:
+    async def post(self, messages: Messages, begin: int, end: int) -> Answer:
         """Send the samples `begin` to `end`."""
         version = self.version
-        answer = await self._post(table, begin, end, version)
+        answer = await self._post(messages, begin, end, version)
         if version == 2 and answer.written is not None:
             self._confirmed = True
         if not self._misunderstood(answer, version):
@@ -44,7 +44,7 @@ class Dialect:
             name = V2 if version == 2 else V1
             return Answer(Meaning.DENIED, answer.status, f"the backend does not understand {name}")
         other = 3 - version
-        answer = await self._post(table, begin, end, other)
+        answer = await self._post(messages, begin, end, other)
         if answer.meaning is Meaning.TAKEN:
             self.version = other
         elif answer.meaning is Meaning.UNSUPPORTED:
@@ -60,7 +60,7 @@ class Dialect:
             return True
         return answer.meaning is Meaning.REFUSED and not self._confirmed and not self._pinned
 
-    async def _post(self, table: SeriesTable, begin: int, end: int, version: int) -> Answer:
+    async def _post(self, messages: Messages, begin: int, end: int, version: int) -> Answer:
         if version == 1:
-            return await self._sender.post(table.write_v1(begin, end, self._metadata), 1)
-        return await self._sender.post(table.write_v2(begin, end), 2)
+            return await self._sender.post(messages.write_v1(begin, end, self._metadata), 1)
+        return await self._sender.post(messages.write_v2(begin, end), 2)

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from exporters.prometheus_remote_write.messages import Messages
 from exporters.prometheus_remote_write.over_http import Answer, Meaning
 from exporters.prometheus_remote_write.reasons import NOT_WRITTEN, SERVER_ERROR
 
@@ -41,8 +42,10 @@ class Staged:
     changes: tuple[list[tuple[bytes, bytes]], list[tuple[bytes]]] | None
     lanes: list[deque[Piece]] = field(default_factory=list)
     counted: bool = False
+    messages: Messages = field(init=False)
 
     def __post_init__(self) -> None:
+        self.messages = Messages(self.table)
         self.lanes = [deque([Piece(begin, end)]) for begin, end in self.table.lanes if end > begin]
 
 
@@ -70,17 +73,18 @@ class LaneSender:
     async def send(self, staged: Staged) -> list[Answer]:
         """Send what is left. The answers that stopped a lane: none when nothing is left."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._lane(staged.table, lane)) for lane in staged.lanes if lane]
+            tasks = [group.create_task(self._lane(staged, lane)) for lane in staged.lanes if lane]
         staged.lanes = [lane for lane in staged.lanes if lane]
         return [answer for task in tasks if (answer := task.result()) is not None]
 
-    async def _lane(self, table: SeriesTable, lane: deque[Piece]) -> Answer | None:
+    async def _lane(self, staged: Staged, lane: deque[Piece]) -> Answer | None:
+        table = staged.table
         while lane:
             piece = lane[0]
             end = piece.end
             if not piece.whole:
                 end = table.next(piece.begin, piece.end, self._limits.samples, self._limits.bytes)
-            answer = await self._dialect.post(table, piece.begin, end)
+            answer = await self._dialect.post(staged.messages, piece.begin, end)
             self._counted(answer.meaning, end - piece.begin)
             if end < piece.end:
                 lane.appendleft(Piece(piece.begin, end, piece.failing))

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
+from libc.string cimport memcpy
 
 from exporters.prometheus_remote_write.accumulate cimport Buckets
 from exporters.prometheus_remote_write.labels cimport malformed, next_field
@@ -22,6 +23,7 @@ cdef enum:
     HISTOGRAM = 9
     EXPONENTIAL = 10
     SUMMARY = 11
+    NO_RECORDED_VALUE = 1    # flag
 
 
 cdef struct Span:
@@ -185,4 +187,19 @@ cdef inline int read_point(uint32_t kind, const uint8_t* at, const uint8_t* end,
                 point.scale = unzigzag(field.value & <uint64_t>0xffffffff)
     if kind == SUMMARY:
         point.has_sum = True
+    return 0
+
+
+cdef inline int fill(Numbers* numbers, const uint64_t* items, size_t count) except -1:
+    """Copy `count` numbers into an array of our own."""
+    cdef uint64_t* moved
+    if numbers.room < count + 1:
+        moved = <uint64_t*>realloc(numbers.items, (count + 1) * 2 * 8)
+        if moved == NULL:
+            raise MemoryError
+        numbers.items = moved
+        numbers.room = (count + 1) * 2
+    if count:
+        memcpy(numbers.items, items, count * 8)
+    numbers.count = count
     return 0

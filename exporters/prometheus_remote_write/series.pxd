@@ -72,7 +72,7 @@ cdef struct Family:
 
 cdef class SeriesTable:
     cdef uint64_t[4] key
-    cdef Buffer text, blobs, out, body
+    cdef Buffer text, blobs
     cdef Symbol* symbols
     cdef size_t symbol_count, symbol_room
     cdef uint32_t* symbol_slots
@@ -92,11 +92,6 @@ cdef class SeriesTable:
     cdef uint8_t* reasons
     cdef size_t row_count, row_room
     cdef uint32_t* order
-    cdef uint32_t* local
-    cdef size_t local_room
-    cdef uint32_t locals_used
-    cdef uint32_t* used
-    cdef size_t used_room
     cdef readonly list lanes
     cdef readonly int exemplars_cut
     cdef readonly int duplicates
@@ -112,15 +107,13 @@ cdef class SeriesTable:
     cdef Sample* sample(
         self, uint32_t series, int64_t time, double value, int64_t created, uint32_t row
     ) except NULL
+    cdef Exemplar* new_exemplar(self, size_t labels) except NULL
+    cdef int pair_room_for(self, size_t more) except -1
     cdef int next_row(self) except -1
     cdef int refuse(self, uint32_t row, uint8_t reason) except -1
     cdef int compare(self, uint32_t one, uint32_t other) noexcept
     cdef int arrange(self, uint32_t lanes) except -1
     cdef int settle(self, uint32_t first, uint32_t count, uint32_t* kept) except -1
-    cdef int localise(self, uint32_t symbol) except -1
-    cdef int put_exemplars(self, size_t begin, size_t end, int version) except -1
-    cdef size_t run(self, size_t begin, size_t end, int version) noexcept
-    cdef int put_sample(self, Sample* sample, int version) except -1
 
 
 cdef uint64_t mix(uint64_t one, uint64_t other) noexcept nogil

@@ -27,7 +27,3 @@ class SeriesTable:
         """Where a request that begins at `begin` ends: within both limits, but one sample at least."""
     def counts(self, begin: int, end: int) -> tuple[int, int, int]:
         """(samples, histograms, exemplars) of a range."""
-    def write_v1(self, begin: int, end: int, metadata: bool = False) -> bytes:
-        """`prometheus.WriteRequest` of a range, with the metadata of its families where it is asked for."""
-    def write_v2(self, begin: int, end: int) -> bytes:
-        """`io.prometheus.write.v2.Request` of a range."""

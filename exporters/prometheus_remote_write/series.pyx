@@ -1,21 +1,11 @@
-"""The series and samples of one staged request, and the requests that are made of them."""
+"""The series and samples of one staged request, and the order in which they are sent."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy
 
 from exporters.prometheus_remote_write.siphash cimport rotated, siphash
-from exporters.prometheus_remote_write.wire cimport (
-    Buffer,
-    bits_of,
-    close_length,
-    load64,
-    open_length,
-    put,
-    put_double,
-    put_varint,
-    varint_size,
-)
+from exporters.prometheus_remote_write.wire cimport bits_of, load64, put
 
 import numpy as np
 
@@ -44,11 +34,6 @@ cdef void* grown(void* data, size_t count, size_t* room, size_t size) except? NU
         raise MemoryError
     room[0] = more
     return moved
-
-
-cdef int by_exemplar_time(const void* one, const void* other) noexcept nogil:
-    cdef int64_t first = (<const Exemplar*>one).time, second = (<const Exemplar*>other).time
-    return (first > second) - (first < second)
 
 
 cdef struct Key:
@@ -91,8 +76,6 @@ cdef class SeriesTable:
     def __dealloc__(self):
         free(self.text.data)
         free(self.blobs.data)
-        free(self.out.data)
-        free(self.body.data)
         free(self.symbols)
         free(self.symbol_slots)
         free(self.pairs)
@@ -103,8 +86,6 @@ cdef class SeriesTable:
         free(self.families)
         free(self.reasons)
         free(self.order)
-        free(self.local)
-        free(self.used)
 
     # -- what the translation adds
 
@@ -181,19 +162,12 @@ cdef class SeriesTable:
         cdef uint64_t hi = labels.hi + mix(self.symbols[self.name_label].hi, self.symbols[name].hi)
         cdef Pair* pair
         cdef Pair* begin
-        cdef Pair* moved
         cdef Series* series
-        cdef size_t slot, room
+        cdef size_t slot
         cdef uint32_t count = 0, size = 0, each, rest = labels.name_at
-        if self.pair_count + labels.count + 2 > self.pair_room:
-            if self.pair_count + labels.count > MOST_PAIRS:
-                return NONE
-            room = self.pair_room + self.pair_room // 2 + labels.count + 4096
-            moved = <Pair*>realloc(self.pairs, room * sizeof(Pair))
-            if moved == NULL:
-                raise MemoryError
-            self.pairs = moved
-            self.pair_room = room
+        if self.pair_count + labels.count > MOST_PAIRS:
+            return NONE
+        self.pair_room_for(labels.count + 2)
         begin = pair = self.pairs + self.pair_count
         memcpy(pair, labels.pairs, rest * sizeof(Pair))
         pair += rest
@@ -260,6 +234,30 @@ cdef class SeriesTable:
         self.sample_count += 1
         self.series[series].samples += 1
         return sample
+
+    cdef Exemplar* new_exemplar(self, size_t labels) except NULL:
+        """An exemplar with room for that many labels. The pointer holds until the next one is added."""
+        cdef Exemplar* exemplar
+        self.pair_room_for(labels)
+        self.exemplars = <Exemplar*>grown(self.exemplars, self.exemplar_count, &self.exemplar_room, sizeof(Exemplar))
+        exemplar = self.exemplars + self.exemplar_count
+        exemplar.pairs = <uint32_t>self.pair_count
+        exemplar.count = <uint32_t>labels
+        self.pair_count += labels
+        self.exemplar_count += 1
+        return exemplar
+
+    cdef int pair_room_for(self, size_t more) except -1:
+        cdef Pair* moved
+        cdef size_t room
+        if self.pair_count + more > self.pair_room:
+            room = self.pair_room + self.pair_room // 2 + more + 4096
+            moved = <Pair*>realloc(self.pairs, room * sizeof(Pair))
+            if moved == NULL:
+                raise MemoryError
+            self.pairs = moved
+            self.pair_room = room
+        return 0
 
     cdef int next_row(self) except -1:
         """A row of its own for the next data point."""
@@ -399,229 +397,6 @@ cdef class SeriesTable:
                 exemplars += 1
                 exemplar = self.exemplars[exemplar].before
         return end - begin - histograms, histograms, exemplars
-
-    cdef size_t run(self, size_t begin, size_t end, int version) noexcept:
-        """The end of the samples that go into one TimeSeries with the first."""
-        cdef Sample* first = self.samples + self.order[begin]
-        cdef Sample* other
-        cdef size_t at = begin + 1
-        while at < end:
-            other = self.samples + self.order[at]
-            if other.series != first.series or (other.histogram == NONE) != (first.histogram == NONE):
-                break
-            if version == 2 and other.created != first.created:
-                break
-            at += 1
-        return at
-
-    cdef int put_sample(self, Sample* sample, int version) except -1:
-        """The fields of a Sample or Histogram."""
-        cdef size_t place
-        open_length(&self.body, 18 if sample.histogram == NONE else (34 if version == 1 else 26), &place)
-        if sample.histogram == NONE:
-            put_double(&self.body, 9, sample.value)
-            put_varint(&self.body, 16)
-            put_varint(&self.body, <uint64_t>sample.time)
-            if version == 2 and sample.created:
-                put_varint(&self.body, 24)
-                put_varint(&self.body, <uint64_t>sample.created)
-        else:
-            put(&self.body, self.blobs.data + sample.histogram, sample.size)
-            if version == 2 and sample.created:
-                put_varint(&self.body, 136)
-                put_varint(&self.body, <uint64_t>sample.created)
-        close_length(&self.body, place)
-        return 0
-
-    def write_v1(self, size_t begin, size_t end, bint metadata=False):
-        """`prometheus.WriteRequest` of a range, with the metadata of its families where it is asked for."""
-        cdef size_t at = begin, stop, each, series_place, place
-        cdef Series* series
-        cdef Pair* pair
-        self.body.used = 0
-        while at < end:
-            stop = self.run(at, end, 1)
-            series = self.series + self.samples[self.order[at]].series
-            open_length(&self.body, 10, &series_place)
-            for each in range(series.count):
-                pair = self.pairs + series.pairs + each
-                put_label(&self.body, &self.text, self.symbols + pair.name, self.symbols + pair.value)
-            for each in range(at, stop):
-                self.put_sample(self.samples + self.order[each], 1)
-            self.put_exemplars(at, stop, 1)
-            close_length(&self.body, series_place)
-            at = stop
-        if metadata:
-            for each in families_of(self, begin, end):
-                open_length(&self.body, 26, &place)
-                if self.families[each].type:
-                    put_varint(&self.body, 8)
-                    put_varint(&self.body, self.families[each].type)
-                put_text(&self.body, 18, &self.text, self.symbols + self.families[each].name)
-                put_text(&self.body, 34, &self.text, self.symbols + self.families[each].help)
-                put_text(&self.body, 42, &self.text, self.symbols + self.families[each].unit)
-                close_length(&self.body, place)
-        return (<const char*>self.body.data)[:self.body.used] if self.body.used else b""
-
-    def write_v2(self, size_t begin, size_t end):
-        """`io.prometheus.write.v2.Request` of a range."""
-        cdef size_t at = begin, stop, each, series_place, place
-        cdef Series* series
-        cdef Family* family
-        cdef Sample* first
-        self.body.used = 0
-        self.forget_locals()
-        self.localise(0)
-        while at < end:
-            stop = self.run(at, end, 2)
-            first = self.samples + self.order[at]
-            series = self.series + first.series
-            open_length(&self.body, 42, &series_place)
-            open_length(&self.body, 10, &place)
-            for each in range(series.pairs, series.pairs + series.count):
-                self.localise(self.pairs[each].name)
-                put_varint(&self.body, self.local[self.pairs[each].name] - 1)
-                self.localise(self.pairs[each].value)
-                put_varint(&self.body, self.local[self.pairs[each].value] - 1)
-            close_length(&self.body, place)
-            for each in range(at, stop):
-                self.put_sample(self.samples + self.order[each], 2)
-            self.put_exemplars(at, stop, 2)
-            if series.family != NONE:
-                family = self.families + series.family
-                self.localise(family.help)
-                self.localise(family.unit)
-                open_length(&self.body, 42, &place)
-                put_varint(&self.body, 8)
-                put_varint(&self.body, family.type)
-                if self.local[family.help] > 1:
-                    put_varint(&self.body, 24)
-                    put_varint(&self.body, self.local[family.help] - 1)
-                if self.local[family.unit] > 1:
-                    put_varint(&self.body, 32)
-                    put_varint(&self.body, self.local[family.unit] - 1)
-                close_length(&self.body, place)
-            if first.created:
-                put_varint(&self.body, 48)
-                put_varint(&self.body, <uint64_t>first.created)
-            close_length(&self.body, series_place)
-            at = stop
-        self.out.used = 0
-        for each in range(self.locals_used):
-            put_varint(&self.out, 34)
-            put_varint(&self.out, self.symbols[self.used[each]].length)
-            put(&self.out, self.text.data + self.symbols[self.used[each]].offset, self.symbols[self.used[each]].length)
-        put(&self.out, self.body.data, self.body.used)
-        return (<const char*>self.out.data)[:self.out.used]
-
-    def forget_locals(self):
-        """Begin a request whose symbols are numbered anew."""
-        cdef size_t each
-        if self.local_room < self.symbol_count:
-            free(self.local)
-            free(self.used)
-            self.local = <uint32_t*>calloc(self.symbol_count, sizeof(uint32_t))
-            self.used = <uint32_t*>malloc(self.symbol_count * sizeof(uint32_t))
-            self.local_room = self.symbol_count if self.local != NULL and self.used != NULL else 0
-            if self.local_room == 0:
-                raise MemoryError
-        else:
-            for each in range(self.locals_used):
-                self.local[self.used[each]] = 0
-        self.locals_used = 0
-
-    cdef int localise(self, uint32_t symbol) except -1:
-        """Give `symbol` a number in the request, which is `local[symbol] - 1`."""
-        if self.local[symbol] == 0:
-            self.used[self.locals_used] = symbol
-            self.locals_used += 1
-            self.local[symbol] = self.locals_used
-        return 0
-
-    cdef int put_exemplars(self, size_t begin, size_t end, int version) except -1:
-        """The exemplars of samples of one series, by time."""
-        cdef size_t at, count = 0, each, place, inner = 0
-        cdef uint32_t exemplar
-        cdef Pair* pair
-        cdef Exemplar* sorted_ones
-        for at in range(begin, end):
-            exemplar = self.samples[self.order[at]].exemplar
-            while exemplar != NONE:
-                count += 1
-                exemplar = self.exemplars[exemplar].before
-        if count == 0:
-            return 0
-        sorted_ones = <Exemplar*>malloc(count * sizeof(Exemplar))
-        if sorted_ones == NULL:
-            raise MemoryError
-        try:
-            each = count
-            for at in range(end - begin):
-                exemplar = self.samples[self.order[end - 1 - at]].exemplar
-                while exemplar != NONE:
-                    each -= 1
-                    sorted_ones[each] = self.exemplars[exemplar]
-                    exemplar = self.exemplars[exemplar].before
-            if count > 1:
-                qsort(sorted_ones, count, sizeof(Exemplar), by_exemplar_time)
-            for at in range(count):
-                open_length(&self.body, 26 if version == 1 else 34, &place)
-                if version == 2 and sorted_ones[at].count:
-                    open_length(&self.body, 10, &inner)
-                for each in range(sorted_ones[at].count):
-                    pair = self.pairs + sorted_ones[at].pairs + each
-                    if version == 1:
-                        put_label(&self.body, &self.text, self.symbols + pair.name, self.symbols + pair.value)
-                    else:
-                        self.localise(pair.name)
-                        put_varint(&self.body, self.local[pair.name] - 1)
-                        self.localise(pair.value)
-                        put_varint(&self.body, self.local[pair.value] - 1)
-                if version == 2 and sorted_ones[at].count:
-                    close_length(&self.body, inner)
-                put_double(&self.body, 17, sorted_ones[at].value)
-                put_varint(&self.body, 24)
-                put_varint(&self.body, <uint64_t>sorted_ones[at].time)
-                close_length(&self.body, place)
-        finally:
-            free(sorted_ones)
-        return 0
-
-
-cdef list families_of(SeriesTable table, size_t begin, size_t end):
-    """The families of a range, each once."""
-    cdef dict found = {}
-    cdef size_t at
-    cdef uint32_t series = NONE
-    for at in range(begin, end):
-        if table.samples[table.order[at]].series != series:
-            series = table.samples[table.order[at]].series
-            if table.series[series].family != NONE:
-                found[table.series[series].family] = None
-    return list(found)
-
-
-cdef inline int put_text(Buffer* out, uint8_t tag, Buffer* text, Symbol* symbol) except -1:
-    if symbol.length:
-        put_varint(out, tag)
-        put_varint(out, symbol.length)
-        put(out, text.data + symbol.offset, symbol.length)
-    return 0
-
-
-cdef inline int put_label(Buffer* out, Buffer* text, Symbol* name, Symbol* value) except -1:
-    """A Label of version 1."""
-    put_varint(out, 10)
-    put_varint(
-        out, 2 + varint_size(name.length) + name.length + varint_size(value.length) + value.length
-    )
-    put_varint(out, 10)
-    put_varint(out, name.length)
-    put(out, text.data + name.offset, name.length)
-    put_varint(out, 18)
-    put_varint(out, value.length)
-    put(out, text.data + value.offset, value.length)
-    return 0
 
 
 cdef uint32_t* rehashed_symbols(uint32_t* old, size_t* mask, Symbol* symbols, size_t count) except NULL:

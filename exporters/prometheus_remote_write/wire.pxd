@@ -174,6 +174,12 @@ cdef inline uint64_t bits_of(double value) noexcept nogil:
     return bits
 
 
+cdef inline double from_bits(uint64_t bits) noexcept nogil:
+    cdef double value
+    memcpy(&value, &bits, 8)
+    return value
+
+
 cdef inline int64_t unzigzag(uint64_t value) noexcept nogil:
     return <int64_t>((value >> 1) ^ (0 - (value & 1)))
 

@@ -5,8 +5,11 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
+from collector.api import Malformed, scan_metrics, validate_metrics
 from exporters.prometheus_remote_write.accumulate import Accumulator
+from exporters.prometheus_remote_write.messages import Messages
 from exporters.prometheus_remote_write.naming import Names
 from exporters.prometheus_remote_write.reasons import REASONS
 from exporters.prometheus_remote_write.text import bound_text, value_text
@@ -52,9 +55,9 @@ def content(table, version):
     samples, exemplars = {}, {}
     for begin, end in ranges(table):
         if version == 1:
-            read_v1(WriteRequest.FromString(table.write_v1(begin, end)), samples, exemplars)
+            read_v1(WriteRequest.FromString(Messages(table).write_v1(begin, end)), samples, exemplars)
         else:
-            read_v2(Request.FromString(table.write_v2(begin, end)), samples, exemplars)
+            read_v2(Request.FromString(Messages(table).write_v2(begin, end)), samples, exemplars)
     return samples, exemplars
 
 
@@ -92,7 +95,7 @@ def test_any_division_holds_the_same_samples(seed):
     rows = 0
     for begin, end in ranges(table, most=400):
         part = {}
-        read_v1(WriteRequest.FromString(table.write_v1(begin, end)), part, {})
+        read_v1(WriteRequest.FromString(Messages(table).write_v1(begin, end)), part, {})
         rows += sum(map(len, part.values()))
         for labels, values in part.items():
             assert not samples.get(labels, {}).keys() & values.keys()
@@ -109,7 +112,7 @@ def test_a_series_stays_in_its_lane():
         table = translator(lanes=4).translate(metrics_request(chooser).SerializeToString(), NOW)
         for lane, (begin, end) in enumerate(table.lanes):
             samples = {}
-            read_v1(WriteRequest.FromString(table.write_v1(begin, end)), samples, {})
+            read_v1(WriteRequest.FromString(Messages(table).write_v1(begin, end)), samples, {})
             for labels in samples:
                 assert lanes.setdefault(labels, lane) == lane
     assert len(set(lanes.values())) == 4
@@ -125,9 +128,49 @@ def test_damaged_bytes_are_refused_or_read_as_protobuf_reads_them(data, seed):
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     payload = bytes(payload[: data.draw(st.integers(0, len(payload)))])
     try:
+        rows = validate_metrics(payload).count
+    except Malformed:
+        rows = None
+    try:
         table = translator().translate(payload, NOW)
     except ValueError:
+        assert rows is None
         return
+    assert rows in {None, table.rows}
+    messages = Messages(table)
     for begin, end in ranges(table):
-        assert table.write_v1(begin, end, metadata=True)
-        assert table.write_v2(begin, end)
+        assert messages.write_v1(begin, end, metadata=True)
+        assert messages.write_v2(begin, end)
+
+
+@given(seed=st.integers(0, 1 << 32))
+@settings(max_examples=100, deadline=None)
+def test_rows_are_those_of_the_index(seed):
+    payload = metrics_request(random.Random(seed)).SerializeToString()
+    assert translator().translate(payload, NOW).rows == scan_metrics(payload).count
+
+
+def test_a_metric_of_two_kinds_is_of_the_last():
+    both = Metric(name="m")
+    both.gauge.data_points.add(time_unix_nano=NOW, as_int=1)
+    twice = Metric()
+    twice.sum.data_points.add(time_unix_nano=NOW, as_int=2)
+    twice.sum.aggregation_temporality = 2
+    again = Metric()
+    again.sum.data_points.add(time_unix_nano=NOW + 10**9, as_int=3)
+    again.sum.is_monotonic = True
+    body = both.SerializeToString() + twice.SerializeToString() + again.SerializeToString()
+    metric = Metric.FromString(body)
+    assert len(metric.sum.data_points) == 2
+    payload = field(1, field(2, field(2, body)))
+    table = translator().translate(payload, NOW)
+    assert table.rows == scan_metrics(payload).count == 2
+    assert content(table, 1)[0] == Reference().translate(payload).samples
+
+
+def field(number, body):
+    size, head = len(body), bytearray((number << 3 | 2,))
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes((*head, size)) + body

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from exporters.prometheus_remote_write.accumulate import Accumulator
+from exporters.prometheus_remote_write.messages import Messages
 from exporters.prometheus_remote_write.reasons import REASONS
 from exporters.prometheus_remote_write.totals_file import TotalsFile
 from tests.property.prw_messages import WriteRequest
@@ -159,7 +160,7 @@ class Lives:
         assert {REASONS[reason] for reason in table.reasons} <= {""}
         for begin, end in table.lanes:
             found = {}
-            read_v1(WriteRequest.FromString(table.write_v1(begin, end)), found, {})
+            read_v1(WriteRequest.FromString(Messages(table).write_v1(begin, end)), found, {})
             for labels, values in found.items():
                 for time, value in values.items():
                     assert self.stored.setdefault(labels, {}).setdefault(time, value) == value, "a sample was changed"
@@ -253,7 +254,7 @@ def test_other_bounds_begin_a_new_sum():
         )
         table = made.translate(message.SerializeToString(), NOW + 100 * SECOND)
         for begin, end in table.lanes:
-            read_v1(WriteRequest.FromString(table.write_v1(begin, end)), samples, {})
+            read_v1(WriteRequest.FromString(Messages(table).write_v1(begin, end)), samples, {})
     counts = samples[(("__name__", "h_count"),)]
     assert [float_of(value) for value in counts.values()] == [3.0, 6.0, 3.0]
 

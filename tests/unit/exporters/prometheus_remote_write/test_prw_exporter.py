@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
@@ -11,6 +12,9 @@ from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from collector.api import Ack, Batch, BuildContext, Meter, RetryableExportError, Signal
+from collector.export_queue.dead_letter import DeadLetter, read
+from collector.export_queue.queue import ExportQueue
+from collector.telemetry.ledger import Account
 from exporters.prometheus_remote_write import PrometheusRemoteWriteExporter
 from tests.unit.exporters.prometheus_remote_write.prw_backend import V1_TYPE, V2_TYPE, Backend, gauges
 
@@ -19,14 +23,15 @@ from tests.unit.exporters.prometheus_remote_write.prw_backend import V1_TYPE, V2
 async def make(tmp_path):
     started = []
 
-    async def build(url, **options):
+    async def build(url, *, start=True, **options):
         options.setdefault("remote_write_queue", {"num_consumers": 2})
         config = PrometheusRemoteWriteExporter.Config.model_validate({"endpoint": url, **options})
         exporter = PrometheusRemoteWriteExporter(
             config, BuildContext("prometheus_remote_write", logging.getLogger("test"), Meter(), tmp_path)
         )
-        await exporter.start()
-        started.append(exporter)
+        if start:
+            await exporter.start()
+            started.append(exporter)
         return exporter
 
     yield build
@@ -293,3 +298,36 @@ async def test_a_file_of_sums_that_is_none_is_set_aside(make, tmp_path, caplog):
     assert "begin anew" in caplog.text
     assert (tmp_path / "prometheus_remote_write.totals.db.damaged").exists()
     assert staged(exporter, delta(1, 5, time.time_ns())).changes is not None
+
+
+async def test_the_queue_dead_letters_the_refused_points_alone(make, tmp_path):
+    def rule(backend, samples):
+        return 400 if any(dict(labels)["__name__"] == "m3" for labels, _, _ in samples) else None
+
+    backend = Backend(2, rule)
+    ended, account = asyncio.Event(), Account("metrics")
+    account.accept(11)
+
+    def done(outcome, reason):
+        account.settle(11, outcome, reason)
+        ended.set()
+
+    now = time.time_ns()
+    async with backend.serving() as url:
+        exporter = await make(url, start=False, sending_queue={"batch": {"flush_timeout": "10ms"}})
+        log = logging.getLogger("test.queue")
+        queue = ExportQueue(exporter, DeadLetter(tmp_path / "dead", 1 << 20), Meter(), durable=True, log=log)
+        await queue.start()
+        payload = gauges(NAMES[:10], now) + gauges(["later"], now + 3600 * 10**9)
+        queue.offer(Batch(payload, Ack(done), signal=Signal.METRICS, account=account))
+        async with asyncio.timeout(10):
+            await ended.wait()
+        await queue.stop(1)
+    found = {}
+    for letter in read(tmp_path / "dead"):
+        request = ExportMetricsServiceRequest.FromString(letter.payload)
+        names = [m.name for r in request.resource_metrics for s in r.scope_metrics for m in s.metrics]
+        found[letter.reason.partition(":")[0]] = (letter.items, names)
+    assert found == {"future": (1, ["later"]), "bad_request": (1, ["m3"])}
+    assert len(backend.stored) == 9
+    assert (account.delivered, account.held, account.imbalance()) == (9, 0, 0)
