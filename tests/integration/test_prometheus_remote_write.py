@@ -23,7 +23,9 @@ _NUMBERS = itertools.count()
 
 @pytest.fixture(params=["prometheus", "prometheus_v1"])
 def server(request):
-    return request.getfixturevalue(request.param)
+    found = request.getfixturevalue(request.param)
+    found.supports_2_0 = request.param == "prometheus"
+    return found
 
 
 @pytest.fixture
@@ -190,10 +192,14 @@ async def test_every_type_is_stored_as_it_was_meant(make, server, namespace):
     assert floats > 10_000
     assert natives == 11
     stored = server.exemplars(f'{{__name__=~"{namespace}_.*"}}', now / SECOND - 100, now / SECOND + 100)
-    assert {labels: [(at, v, own) for at, v, own in each] for labels, each in stored.items()} == {
-        labels: [(at, float_of(v), own) for at, v, own in each] for labels, each in expected.exemplars.items()
+    sent = {
+        labels: [(at, float_of(v), own) for at, v, own in each]
+        for labels, each in expected.exemplars.items()
+        # Prometheus 2.42 looks for an exemplar's series before it has made those of native histograms.
+        if server.supports_2_0 or not any(isinstance(value, tuple) for value in expected.samples[labels].values())
     }
-    assert sum(map(len, stored.values())) == 3
+    assert stored == sent
+    assert sum(map(len, stored.values())) == 2 + server.supports_2_0
     (gone,) = server.query(f"{namespace}_temperature_celsius offset 1s", now / SECOND) or [None]
     assert gone is not None
     assert server.query(f"{namespace}_temperature_celsius", now / SECOND) == [], "the series is marked as stale"
