@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
-from exporters.prometheus_remote_write.wire cimport Buffer, put
+from exporters.prometheus_remote_write.wire cimport Buffer, copy, put
 
 cdef enum:
     SUM = 7
@@ -178,7 +178,7 @@ cdef int add_explicit(
         total.positive.counts = <uint64_t*>calloc(bounds + 1, sizeof(uint64_t))
         if total.bounds == NULL or total.positive.counts == NULL:
             raise MemoryError
-        memcpy(total.bounds, bound, bounds * sizeof(double))
+        copy(total.bounds, bound, bounds * sizeof(double))
         total.bound_count = bounds
         total.positive.count = bounds + 1
         total.positive.offset = 0
@@ -314,7 +314,7 @@ cdef class Accumulator:
                 total.bounds = <double*>malloc((bounds + 1) * 8)
                 if total.bounds == NULL:
                     raise MemoryError
-                memcpy(total.bounds, at, bounds * 8)
+                copy(total.bounds, at, bounds * 8)
                 total.bound_count = bounds
                 at += bounds * 8
             take(&total.positive, positives, &at)

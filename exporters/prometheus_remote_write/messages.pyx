@@ -6,6 +6,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort
+from libc.string cimport memcpy
 
 from exporters.prometheus_remote_write.series cimport NONE, Exemplar, Family, Pair, Sample, Series, SeriesTable, Symbol
 from exporters.prometheus_remote_write.wire cimport (
@@ -15,7 +16,9 @@ from exporters.prometheus_remote_write.wire cimport (
     put,
     put_double,
     put_varint,
+    reserve,
     varint_size,
+    write_varint,
 )
 
 
@@ -264,14 +267,19 @@ cdef inline int put_text(Buffer* out, uint8_t tag, Buffer* text, Symbol* symbol)
 
 cdef inline int put_label(Buffer* out, Buffer* text, Symbol* name, Symbol* value) except -1:
     """A Label of version 1."""
-    put_varint(out, 10)
-    put_varint(
-        out, 2 + varint_size(name.length) + name.length + varint_size(value.length) + value.length
+    cdef uint8_t* at
+    reserve(out, 32 + name.length + value.length)
+    at = out.data + out.used
+    at[0] = 10
+    at = write_varint(
+        at + 1, 2 + varint_size(name.length) + name.length + varint_size(value.length) + value.length
     )
-    put_varint(out, 10)
-    put_varint(out, name.length)
-    put(out, text.data + name.offset, name.length)
-    put_varint(out, 18)
-    put_varint(out, value.length)
-    put(out, text.data + value.offset, value.length)
+    at[0] = 10
+    at = write_varint(at + 1, name.length)
+    memcpy(at, text.data + name.offset, name.length)
+    at += name.length
+    at[0] = 18
+    at = write_varint(at + 1, value.length)
+    memcpy(at, text.data + value.offset, value.length)
+    out.used = at + value.length - out.data
     return 0

@@ -113,7 +113,7 @@ cdef class SeriesTable:
     cdef int refuse(self, uint32_t row, uint8_t reason) except -1
     cdef int compare(self, uint32_t one, uint32_t other) noexcept
     cdef int arrange(self, uint32_t lanes) except -1
-    cdef int settle(self, uint32_t first, uint32_t count, uint32_t* kept) except -1
+    cdef int settle(self, uint32_t count, uint32_t* kept) except -1
 
 
 cdef uint64_t mix(uint64_t one, uint64_t other) noexcept nogil

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy
 
 from exporters.prometheus_remote_write.siphash cimport rotated, siphash
-from exporters.prometheus_remote_write.wire cimport bits_of, load64, put
+from exporters.prometheus_remote_write.wire cimport bits_of, copy, load64, put, same
 
 import numpy as np
 
@@ -95,7 +95,7 @@ cdef class SeriesTable:
         cdef Symbol* symbol
         while self.symbol_slots[slot]:
             symbol = self.symbols + self.symbol_slots[slot] - 1
-            if symbol.lo == lo and symbol.length == size and memcmp(self.text.data + symbol.offset, text, size) == 0:
+            if symbol.lo == lo and symbol.length == size and same(self.text.data + symbol.offset, text, size):
                 return self.symbol_slots[slot] - 1
             slot = (slot + 1) & self.symbol_mask
         if size >> 31 or (self.text.used + size) >> 31:
@@ -135,7 +135,9 @@ cdef class SeriesTable:
         cdef int found
         if one == other:
             return 0
-        found = memcmp(self.text.data + first.offset, self.text.data + second.offset, size)
+        found = 0
+        if size:
+            found = memcmp(self.text.data + first.offset, self.text.data + second.offset, size)
         if found:
             return found
         return 1 if first.length > second.length else -1
@@ -169,7 +171,7 @@ cdef class SeriesTable:
             return NONE
         self.pair_room_for(labels.count + 2)
         begin = pair = self.pairs + self.pair_count
-        memcpy(pair, labels.pairs, rest * sizeof(Pair))
+        copy(pair, labels.pairs, rest * sizeof(Pair))
         pair += rest
         pair.name = self.name_label
         pair.value = name
@@ -180,13 +182,13 @@ cdef class SeriesTable:
             if replaces:
                 lo -= mix(self.symbols[extra].lo, self.symbols[labels.pairs[at].value].lo)
                 hi -= mix(self.symbols[extra].hi, self.symbols[labels.pairs[at].value].hi)
-            memcpy(pair, labels.pairs + rest, (at - rest) * sizeof(Pair))
+            copy(pair, labels.pairs + rest, (at - rest) * sizeof(Pair))
             pair += at - rest
             pair.name = extra
             pair.value = value
             pair += 1
             rest = at + replaces
-        memcpy(pair, labels.pairs + rest, (labels.count - rest) * sizeof(Pair))
+        copy(pair, labels.pairs + rest, (labels.count - rest) * sizeof(Pair))
         pair += labels.count - rest
         count = <uint32_t>(pair - begin)
         slot = lo & self.series_mask
@@ -300,20 +302,20 @@ cdef class SeriesTable:
                             grouped + places[at] - self.series[at].samples,
                             self.series[at].samples * sizeof(uint32_t),
                         )
-                        used += self.settle(<uint32_t>used, self.series[at].samples, self.order + used)
+                        used += self.settle(self.series[at].samples, self.order + used)
                 self.lanes.append((begin, used))
         finally:
             free(places)
             free(grouped)
         return 0
 
-    cdef int settle(self, uint32_t first, uint32_t count, uint32_t* kept) except -1:
+    cdef int settle(self, uint32_t count, uint32_t* kept) except -1:
         """Sort the samples of one series by time; returns how many stay."""
         cdef uint32_t at, used = 1
         cdef Sample* one
         cdef Sample* other
         cdef Key* keys
-        cdef bint same, sorted_already = True
+        cdef bint equal, sorted_already = True
         if count == 1:
             return 1
         for at in range(1, count):
@@ -339,12 +341,12 @@ cdef class SeriesTable:
                 used += 1
                 continue
             if one.histogram == NONE:
-                same = other.histogram == NONE and bits_of(one.value) == bits_of(other.value)
+                equal = other.histogram == NONE and bits_of(one.value) == bits_of(other.value)
             else:
-                same = other.histogram != NONE and one.size == other.size and memcmp(
+                equal = other.histogram != NONE and one.size == other.size and same(
                     self.blobs.data + one.histogram, self.blobs.data + other.histogram, one.size
-                ) == 0
-            if same:
+                )
+            if equal:
                 self.duplicates += 1
             else:
                 self.refuse(other.row, CONFLICT)

@@ -7,7 +7,7 @@ lengths of at most 5 bytes. (Packages don't cimport from one another, so this is
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcmp, memcpy, memmove
 
 cdef enum:
     VARINT = 0
@@ -159,6 +159,16 @@ cdef inline uint64_t load64(const uint8_t* at) noexcept nogil:
         <uint64_t>at[0] | <uint64_t>at[1] << 8 | <uint64_t>at[2] << 16 | <uint64_t>at[3] << 24
         | <uint64_t>at[4] << 32 | <uint64_t>at[5] << 40 | <uint64_t>at[6] << 48 | <uint64_t>at[7] << 56
     )
+
+
+cdef inline void copy(void* to, const void* data, size_t size) noexcept nogil:
+    """memcpy, which must not see the NULL of an array without elements."""
+    if size:
+        memcpy(to, data, size)
+
+
+cdef inline bint same(const void* one, const void* other, size_t size) noexcept nogil:
+    return size == 0 or memcmp(one, other, size) == 0
 
 
 cdef inline double load_double(const uint8_t* at) noexcept nogil:

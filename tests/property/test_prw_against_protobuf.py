@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
+from bench.remote_write_messages import Request, WriteRequest
 from collector.api import Malformed, scan_metrics, validate_metrics
 from exporters.prometheus_remote_write.accumulate import Accumulator
 from exporters.prometheus_remote_write.messages import Messages
@@ -14,7 +15,6 @@ from exporters.prometheus_remote_write.naming import Names
 from exporters.prometheus_remote_write.reasons import REASONS
 from exporters.prometheus_remote_write.text import bound_text, value_text
 from exporters.prometheus_remote_write.translate import Translator
-from tests.property.prw_messages import Request, WriteRequest
 from tests.property.prw_metrics import NOW, metrics_request
 from tests.property.prw_reference import Reference, read_v1, read_v2
 

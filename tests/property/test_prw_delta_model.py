@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from bench.remote_write_messages import WriteRequest
 from exporters.prometheus_remote_write.accumulate import Accumulator
 from exporters.prometheus_remote_write.messages import Messages
 from exporters.prometheus_remote_write.reasons import REASONS
 from exporters.prometheus_remote_write.totals_file import TotalsFile
-from tests.property.prw_messages import WriteRequest
 from tests.property.prw_metrics import NOW, fill_exponential
 from tests.property.prw_reference import read_v1
 from tests.property.test_prw_against_protobuf import translator

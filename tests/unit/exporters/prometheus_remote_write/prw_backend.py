@@ -8,7 +8,7 @@ import cramjam
 from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from tests.property.prw_messages import Request, WriteRequest
+from bench.remote_write_messages import Request, WriteRequest
 
 V1_TYPE = "application/x-protobuf"
 V2_TYPE = "application/x-protobuf;proto=io.prometheus.write.v2.Request"

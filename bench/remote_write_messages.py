@@ -4,10 +4,14 @@ prometheus.WriteRequest: https://prometheus.io/docs/specs/prw/remote_write_spec/
 io.prometheus.write.v2.Request: https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _F = descriptor_pb2.FieldDescriptorProto
-_TYPES = {
+_TYPES: dict[str, Any] = {
     "string": _F.TYPE_STRING,
     "double": _F.TYPE_DOUBLE,
     "int64": _F.TYPE_INT64,
@@ -22,8 +26,7 @@ _HISTOGRAM = (
     "count_int 1 uint64; count_float 2 double; sum 3 double; schema 4 sint32; zero_threshold 5 double; "
     "zero_count_int 6 uint64; zero_count_float 7 double; negative_spans 8 BucketSpan*; negative_deltas 9 sint64*; "
     "negative_counts 10 double*; positive_spans 11 BucketSpan*; positive_deltas 12 sint64*; "
-    "positive_counts 13 double*; "
-    "reset_hint 14 int32; timestamp 15 int64; custom_values 16 double*"
+    "positive_counts 13 double*; reset_hint 14 int32; timestamp 15 int64; custom_values 16 double*"
 )
 _V1 = {
     "WriteRequest": "timeseries 1 TimeSeries*; metadata 3 MetricMetadata*",
@@ -47,24 +50,23 @@ _V2 = {
 }
 
 
-def _build(package, messages):
+def _build(package: str, messages: dict[str, str]) -> dict[str, Any]:
+    """Classes by name; of each message its fields as `name number type`, `*` for repeated ones."""
     file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
     for name, fields in messages.items():
         message = file.message_type.add(name=name)
         for text in fields.split("; "):
             field, number, kind = text.split()
-            repeated = kind.endswith("*")
+            label = _F.LABEL_REPEATED if kind.endswith("*") else _F.LABEL_OPTIONAL
             kind = kind.rstrip("*")
-            added = message.field.add(
-                name=field, number=int(number), label=_F.LABEL_REPEATED if repeated else _F.LABEL_OPTIONAL
-            )
+            added = message.field.add(name=field, number=int(number), label=label)
             if kind in _TYPES:
                 added.type = _TYPES[kind]
             else:
                 added.type = _F.TYPE_MESSAGE
                 added.type_name = f".{package}.{kind}"
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file) if hasattr(pool, "Add") else pool.AddSerializedFile(file.SerializeToString())
+    pool.AddSerializedFile(file.SerializeToString())
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in messages}
 
 
