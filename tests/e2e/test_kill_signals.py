@@ -1,6 +1,7 @@
-"""`kill -9` under load of a gateway whose one `disk` carries all signals, and whose traces two pipelines read: a
-sampler, and an archive that keeps all. What was acknowledged reaches every reader."""
+"""`kill -9` under load of a gateway whose one `disk` carries all signals, and whose traces three pipelines read: two
+samplers that decide differently, and an archive that keeps all. What was acknowledged reaches every reader."""
 
+import copy
 import json
 import random
 import re
@@ -69,9 +70,17 @@ def numbers(path):
 def all_signals(folder, **tail_sampling):
     config = quickstart(folder, **tail_sampling)
     config["exporters"]["file"].pop("rotation")
-    for name in ("archive", "metrics", "logs"):
+    strict = copy.deepcopy(config["processors"]["tail_sampling"])
+    strict["policies"] = [policy for policy in strict["policies"] if policy["name"] != "ordinary"]
+    config["processors"]["tail_sampling/strict"] = strict
+    for name in ("strict", "archive", "metrics", "logs"):
         config["exporters"][f"file/{name}"] = {"path": str(folder / f"{name}.jsonl")}
     config["service"]["pipelines"] |= {
+        "traces/strict": {
+            "receivers": ["disk"],
+            "processors": ["tail_sampling/strict"],
+            "exporters": ["file/strict"],
+        },
         "traces/archive": {"receivers": ["disk"], "exporters": ["file/archive"]},
         "metrics/in": {"receivers": ["otlp"], "exporters": ["disk"]},
         "metrics/out": {"receivers": ["disk"], "exporters": ["file/metrics"]},
@@ -105,27 +114,27 @@ def kill_often(folder, kills, rate, seed):
         assert gateway.metric("butterfly_log_lost_records_total") == 0
         gateway.terminate()
     sampled = sending.report((folder / "kept.jsonl",))
+    strict = sending.report((folder / "strict.jsonl",), keep_share=0.0)
     truth = Truth(sending.ledger.sent(sending.traffic), everything=True)
     archived = compare(truth, read_sink((folder / "archive.jsonl",)))
     print(f"\n{kills} kills, {', '.join(f'{len(each)} {signal}' for signal, each in acked.items())}")
-    print("\n".join([*sampled.lines(), "archive:", *archived.lines()]))
+    print("\n".join([*sampled.lines(), "strict:", *strict.lines(), "archive:", *archived.lines()]))
     for signal, each in acked.items():
         assert numbers(folder / f"{signal}.jsonl") >= each, f"{signal} are lost"
-    return sampled, archived, acked
+    return (sampled, strict, archived), acked
 
 
 def test_a_few_kills_lose_nothing_for_any_reader(tmp_path):
-    sampled, archived, acked = kill_often(tmp_path, kills=3, rate=800, seed=5)
-    assert sampled.acked == archived.acked > 5_000
-    assert sampled.holds
-    assert archived.holds
+    reports, acked = kill_often(tmp_path, kills=3, rate=800, seed=5)
+    assert all(report.acked > 5_000 for report in reports)
+    assert [report.holds for report in reports] == [True] * 3
     assert all(len(each) > 50 for each in acked.values())
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_sixty_kills_lose_nothing_for_any_reader(tmp_path):
-    sampled, archived, acked = kill_often(tmp_path, kills=60, rate=6000, seed=int(time.time()))
-    assert sampled.acked == archived.acked > 200_000
-    assert sampled.holds
-    assert archived.holds
+    reports, acked = kill_often(tmp_path, kills=60, rate=4000, seed=int(time.time()))
+    assert all(report.acked > 100_000 for report in reports)
+    assert [report.holds for report in reports] == [True] * 3
     assert all(len(each) > 1000 for each in acked.values())
