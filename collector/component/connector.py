@@ -31,7 +31,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 class Reader:
     """A pipeline that reads a connector, by the configuration: whether this process runs it or another one does.
 
-    `journal` says whether it has verdicts to keep, that is, a lookahead processor.
+    `journal` says whether it keeps anything there: verdicts of a lookahead processor, or what a stateful one remembers.
     """
 
     id: str
@@ -114,6 +114,7 @@ class Partition(ABC):
     @abstractmethod
     async def journal(self, blob: bytes, count: int, head: int, keep: int) -> None:
         """Make `count` verdicts durable; `head` is the position up to which records were observed when they were made.
+        It may be one beyond the end, for what must be kept until a record that isn't there yet is settled.
 
         Older blobs may be dropped when their `head` is not after the committed position and at least `keep` newer
         verdicts remain, or fewer where the log is small. Raises as `commit`.
@@ -121,7 +122,7 @@ class Partition(ABC):
 
     @abstractmethod
     async def load_journal(self) -> Sequence[bytes]:
-        """Every blob that is kept, oldest first."""
+        """Every blob that is kept, oldest first. Ask for it before the first `journal`: what it gives is what stays."""
 
     def under_pressure(self) -> bool:
         """Whether the log runs out of room, so that the graph should have traces decided early and commit sooner."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from collector.component.connector import Reader
 from collector.component.kind import Kind
-from collector.component.processor import Lookahead
+from collector.component.processor import Lookahead, Stateful
 from collector.config.checks import Checks
 from collector.config.document import MAX_FILE, Document, parse
 from collector.config.identifiers import pipeline_signal, split_id
@@ -250,10 +250,10 @@ def _put(tree: Any, path: YamlPath, origin: Expansion) -> bool:
 def _readers(
     components: Mapping[Kind, Mapping[str, ComponentSpec]], pipelines: Mapping[str, PipelineSpec]
 ) -> dict[str, tuple[Reader, ...]]:
-    looks_ahead = {id_ for id_, spec in components[Kind.PROCESSORS].items() if issubclass(spec.cls, Lookahead)}
+    keeping = {id_ for id_, spec in components[Kind.PROCESSORS].items() if issubclass(spec.cls, (Lookahead, Stateful))}
     return {
         connector: tuple(
-            Reader(line.id, line.signal, journal=not looks_ahead.isdisjoint(line.processors))
+            Reader(line.id, line.signal, journal=not keeping.isdisjoint(line.processors))
             for line in pipelines.values()
             if connector in line.receivers
         )

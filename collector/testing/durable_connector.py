@@ -279,6 +279,30 @@ class DurableConnectorContract:
         async with life(log) as (_, partition):
             assert [*await partition.load_journal()][-1] == b"last"
 
+    async def test_the_journal_keeps_what_is_needed_at_the_end(self, log: Callable[[], DurableConnector]) -> None:
+        """A head one beyond the end is no record, and kept until there is one and it is settled."""
+        async with life(log) as (connector, partition):
+            for number in range(3):
+                await append(connector, payloads(number, 1))
+            await partition.journal(b"state at 3", 1, 4, 0)
+            await partition.commit(3)
+        for turn in range(2):
+            async with life(log) as (connector, partition):
+                assert (partition.committed, partition.end) == (3, 3)
+                assert b"state at 3" in await partition.load_journal()
+                for number in range(3):
+                    await partition.journal(b"at no position %d" % number, 1, 0, 0)
+                assert b"state at 3" in await partition.load_journal(), turn
+        async with life(log) as (connector, partition):
+            assert b"state at 3" in await partition.load_journal()
+            await append(connector, payloads(3, 1))
+            assert content(await read_all(partition)) == payloads(3, 1)[0]
+            await partition.commit(4)
+            for number in range(3):
+                await partition.journal(b"later %d" % number, 1, 0, 0)
+        async with life(log) as (_, partition):
+            assert b"state at 3" not in await partition.load_journal()
+
     async def test_stream_time_does_not_go_back_across_lives(self, log: Callable[[], DurableConnector]) -> None:
         last = 0
         for turn in range(3):

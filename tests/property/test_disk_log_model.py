@@ -174,11 +174,17 @@ class DiskLogModel(RuleBasedStateMachine):
         self._run(self._partition(reader).commit(position))
         self.places[reader].committed = max(self.places[reader].committed, position)
 
-    @rule(reader=_READERS, count=st.integers(0, 20), keep=st.integers(0, 30), size=st.sampled_from([0, 10, 6000]))
-    def journal(self, reader, count, keep, size):
+    @rule(
+        reader=_READERS,
+        count=st.integers(0, 20),
+        keep=st.integers(0, 30),
+        size=st.sampled_from([0, 10, 6000]),
+        beyond=st.integers(0, 1),
+    )
+    def journal(self, reader, count, keep, size, beyond):
         if reader not in self.readers:
             return
-        blob, head, place = self._payload(size), len(self.records[reader.signal]), self.places[reader]
+        blob, head, place = self._payload(size), len(self.records[reader.signal]) + beyond, self.places[reader]
         self._run(self._partition(reader).journal(blob, count, head, keep))
         place.verdicts.append((blob, count, head))
         while place.verdicts:

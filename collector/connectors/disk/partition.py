@@ -77,7 +77,7 @@ class DiskPartition(Partition):
 
     async def journal(self, blob: bytes, count: int, head: int, keep: int) -> None:
         """See `Partition`."""
-        write = partial(self._state.journal, blob, count, head, keep=keep, time_ns=self.now_ns())
+        write = partial(self._state.journal, blob, count, head, keep=keep, end=self.end, time_ns=self.now_ns())
         await self._in_state_thread(write)
 
     async def load_journal(self) -> Sequence[bytes]:

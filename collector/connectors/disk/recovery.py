@@ -64,8 +64,7 @@ def recover(
     known = {name: states.recover(directory / name) for name in files.readers(directory)}
     marks = [found.mark for found in known.values()]
     segments, end, time_ns = _segments(directory, max((mark.end for mark in marks), default=0))
-    heads = (blob.head for found in known.values() for blob in found.blobs)
-    end = max([end, 0, *(mark.committed for mark in marks), *heads])
+    end = max([end, 0, *(mark.committed for mark in marks)])
     if segments:
         segments[-1].end = end
     time_ns = max([time_ns, *(mark.time_ns for mark in marks)]) or wall_ns()

@@ -105,7 +105,7 @@ def recover(directory: Path) -> Recovered:
                 elif row.kind == Kind.JOURNAL:
                     blobs[row.number] = Blob(row.number, row.time_ns, row.count, bytes(row.body))
     if blobs and not marked:
-        mark = replace(mark, first=min(blobs))
+        mark = replace(mark, first=min(blobs), end=max(blob.head for blob in blobs.values()))
     kept = [blobs[sequence] for sequence in sorted(blobs) if sequence >= mark.first]
     mark = replace(mark, next=max([mark.next, mark.first, *(blob.sequence + 1 for blob in kept)]))
     lost = mark.next - mark.first - len(kept)
@@ -222,8 +222,8 @@ class StateFile:
         """Make a mark durable; positions never go back."""
         self._write(self._mark.merged(Mark(committed, end, time_ns)), None, 0)
 
-    def journal(self, blob: bytes, count: int, head: int, *, keep: int, time_ns: int) -> None:
-        """Make one blob durable and drop what `Partition.journal` allows to be dropped."""
+    def journal(self, blob: bytes, count: int, head: int, *, keep: int, end: int, time_ns: int) -> None:
+        """Make one blob durable and drop what `Partition.journal` allows to be dropped; `end` is the log's."""
         if files.free(self._file.path.parent) < files.ROOM_FOR_COMMITS + len(blob):
             raise sqlite3.OperationalError("the disk has room for commits alone")
         new = Blob(self._mark.next, head, count, blob)
@@ -235,7 +235,7 @@ class StateFile:
             size -= old_size
             drop += 1
         first = self._kept[drop][0] if drop < len(self._kept) else new.sequence
-        mark = self._mark.merged(Mark(0, head, time_ns, first, new.sequence + 1))
+        mark = self._mark.merged(Mark(0, end, time_ns, first, new.sequence + 1))
         self._write(mark, new, first)
         for _ in range(drop):
             self._kept.popleft()

@@ -111,8 +111,8 @@ class DecisionJournal:
     async def load(self, end: int) -> list[bytes]:
         """Every blob that counts, oldest first. Raises `StorageError`.
 
-        `end` is where the data's log ends. A head beyond it is of a topic that was made anew since: nothing would be
-        forgotten until the new one has come that far.
+        `end` is where the data's log ends. A head further beyond it than by one is of a topic that was made anew since:
+        nothing would be forgotten until the new one has come that far.
         """
         start = begin = await self._log.begin()
         for record in await self._log.read(max(begin, self._epoch - LAST_FEW), self._epoch):
@@ -127,7 +127,7 @@ class DecisionJournal:
                 blobs.pop(record.key, None)
                 void.pop(record.key, None)
             elif counts(record):
-                count, head = _number(record.headers, "count", 0), min(end, _number(record.headers, "head", 0))
+                count, head = _number(record.headers, "count", 0), min(end + 1, _number(record.headers, "head", 0))
                 blobs.pop(record.key, None)
                 blobs[record.key] = _Entry(record.key, record.offset, count, head), record.value
             else:

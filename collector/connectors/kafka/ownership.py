@@ -46,7 +46,7 @@ class Ownership:
     """The partitions that the group has given to this process, and the graph's `listener` that works through them.
 
     Taking a partition over needs the journal, which may be away: it happens in the background, again and again, so that
-    the group's heartbeat never waits for it. Without a `decisions_topic` the listener has no verdicts to keep.
+    the group's heartbeat never waits for it. Without a `decisions_topic` the listener has no journal to keep.
     """
 
     def __init__(

@@ -274,7 +274,7 @@ class KafkaPartition(Partition):
             self._recent.trim(self._committed)
 
     async def journal(self, blob: bytes, count: int, head: int, keep: int) -> None:
-        """See `Partition`. Raises `StorageError` also where the reader was said to have no verdicts."""
+        """See `Partition`. Raises `StorageError` also where the reader was said to have no journal."""
         self._check_open()
         if self._journal is None:
             raise StorageError("this pipeline has no decisions topic")

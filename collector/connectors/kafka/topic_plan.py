@@ -120,7 +120,7 @@ class TopicPlan:
 
 def plan(config: KafkaOptions, signals: Collection[Signal], readers: Collection[Reader] = ()) -> list[TopicPlan]:
     """The topics of a connector that carries `signals`: the data topics, the decisions topics of those of its `readers`
-    that have verdicts, the quarantine topic.
+    that have a journal, the quarantine topic.
     """
     data = [_data(config, config.topic(signal)) for signal in Signal if signal in signals]
     deciding = [each for each in readers if each.journal and each.signal in signals]

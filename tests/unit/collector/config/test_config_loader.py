@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from config_fakes import DiskConnector, OtlpExporter, OtlpReceiver, Sampler, Source
 
-from collector.api import Signal
+from collector.api import Reader, Signal
 from collector.component.kind import Kind
 from collector.config import load, select
 from collector.config.document import MAX_FILE
@@ -191,6 +191,30 @@ def test_select_refuses_what_is_not_there():
     ]
     with pytest.raises(ConfigError, match="no pipeline is selected"):
         select(config, [])
+
+
+def test_readers_are_those_of_the_whole_file_and_say_who_keeps_a_journal(tmp_path):
+    text = """\
+receivers: {otlp: }
+processors: {sampler: {policies: [{type: status, codes: [ERROR]}]}, stateful: , pure: }
+exporters: {otlp: {endpoint: "localhost:1"}}
+connectors: {shared: , shared/unread: }
+service:
+  pipelines:
+    traces/in: {receivers: [otlp], exporters: [shared]}
+    metrics/in: {receivers: [otlp], exporters: [shared]}
+    traces/sample: {receivers: [shared], processors: [pure, sampler], exporters: [otlp]}
+    traces/all: {receivers: [shared], processors: [pure], exporters: [otlp]}
+    metrics/out: {receivers: [shared], processors: [stateful], exporters: [otlp]}
+"""
+    config = load(write(tmp_path, text), Source(), {})
+    readers = (
+        Reader("traces/sample", Signal.TRACES),
+        Reader("traces/all", Signal.TRACES, journal=False),
+        Reader("metrics/out", Signal.METRICS),
+    )
+    assert config.readers == {"shared": readers, "shared/unread": ()}
+    assert select(config, ["traces/in"]).readers == config.readers
 
 
 def test_the_environment_is_not_changed(tmp_path):
