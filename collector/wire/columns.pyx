@@ -16,6 +16,9 @@ cdef object view_of(cnp.ndarray block, size_t offset, cnp.npy_intp size, int kin
 
 
 cdef class Rows:
+    def __init__(self):
+        raise TypeError("an index is made by a scan")
+
     def __repr__(self):
         return f"<{type(self).__name__} rows={self.count}>"
 

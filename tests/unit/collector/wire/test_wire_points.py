@@ -11,7 +11,17 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from collector.wire import Malformed, PointIndex, replace_points, scan_metrics, select, validate, validate_metrics
+from collector.wire import (
+    LogIndex,
+    Malformed,
+    PointIndex,
+    SpanIndex,
+    replace_points,
+    scan_metrics,
+    select,
+    validate,
+    validate_metrics,
+)
 from collector.wire.rewrite import sample
 from tests.fuzz.mutate import varint
 from tests.fuzz.signals import check
@@ -202,6 +212,12 @@ def test_too_many_points_or_metrics_are_refused_before_anything_is_allocated() -
     assert time.process_time() - begin < 1
     assert peak_kib() - before < 1024
     assert validate_metrics(points, max_points=2_000_000).count == 2_000_000
+
+
+@pytest.mark.parametrize("kind", [SpanIndex, PointIndex, LogIndex])
+def test_an_index_is_made_by_a_scan_alone(kind: type) -> None:
+    with pytest.raises(TypeError, match="made by a scan"):
+        kind()
 
 
 def test_only_bytes_are_taken() -> None:
