@@ -109,7 +109,7 @@ def _serialise(seed: int, sender: int, members: Sequence[tuple[int, Record]]) ->
 
 class LogRequest:
     """One request of the cycle: its bytes, and what of them is rewritten when it is sent. `rows`: ordinals of its
-    records, in payload order."""
+    records, in payload order. `position`: where in the cycle the last of their traces has ended."""
 
     late = False
 
@@ -126,6 +126,7 @@ class LogRequest:
         self._trace_row = self._trace.astype(np.intp)
         self._span: Words = np.array([max(0, record.span) for _, record in rows], np.uint64)
         self._time = np.array([record.time for _, record in rows], np.int64)
+        self.position = float(sending.position[self._trace_row].max())
         self._locate(payload)
 
     def __len__(self) -> int:

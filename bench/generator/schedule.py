@@ -108,8 +108,10 @@ class Schedule:
         held: list[Due] = []
         planned = cycle = 0
         lasts = int(traffic.spans / self._rate * 1e9) if self._paced else _UNPACED_CYCLE_NS
+        # Nothing is sent before it has ended; without a pace, a cycle may pass as quickly as it likes.
+        back = int(traffic.lead / self._rate * 1e9) if self._paced else lasts
         while True:
-            clock.start(cycle, time.time_ns(), lasts)
+            clock.start(cycle, time.time_ns() - back, lasts)
             for index, request in enumerate(traffic.requests):
                 key = planned / self._rate
                 at = self._at(key)
@@ -144,14 +146,12 @@ class Schedule:
             raise ValueError("this traffic has no logs")
         cycle = 0
         while logs.requests:
-            done = 0
             for index, request in enumerate(logs.requests):
-                passed = cycle * spans + done * spans / logs.records
+                passed = (cycle + request.position) * spans
                 key = passed / self._rate
                 at = self._at(key)
                 if passed >= self._limit or self._over(at):
                     return
-                done += len(request)
                 number = cycle
 
                 def encode(request: LogRequest = request, number: int = number) -> bytes:

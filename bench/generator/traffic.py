@@ -115,8 +115,8 @@ class Traffic:
 
     Per span, by ordinal: `trace`, `flags` (ERROR, BYZANTINE), `start`, `end` (ns, relative to the trace's
     end), `late` (held back by the runner), `node`, `name` (its place in `SPAN_NAMES`), `request_of` (index of its
-    request). `position[trace]`: where in the cycle the trace ends, 0 to 1. `logs`, `metrics`: None when the shape has
-    none.
+    request). `position[trace]`: where in the cycle the trace ends, 0 to 1. `lead`: so many spans before its trace ends
+    by that, a span may be sent. `logs`, `metrics`: None when the shape has none.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -168,8 +168,13 @@ class Traffic:
             end=self.end,
             position=self.position,
         )
+        ends = [int(self.position[self._last_trace(request)] * len(spans)) for request in self.requests]
+        self.lead = int(max(0, (np.array(ends) - self.sending.sent_before[:-1]).max()))
         self.logs = LogTraffic(shape.logs, shape.mix, spans, self.sending) if shape.logs else None
         self.metrics = MetricTraffic(shape.metrics, shape.senders, spans, self.sending) if shape.metrics else None
+
+    def _last_trace(self, request: Request) -> int:
+        return int(self.trace[request.rows.astype(np.intp)].max())
 
     @property
     def spans(self) -> int:

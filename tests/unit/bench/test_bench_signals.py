@@ -2,10 +2,14 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from click.testing import CliRunner
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bench.generator.command import generate
 from bench.generator.log_records import LogShape
@@ -14,6 +18,7 @@ from bench.generator.runner import Pace, Runner
 from bench.generator.traffic import Shape, Traffic
 from bench.generator.transport import Answer, connect
 from bench.ledger import Outcome, SenderLedger
+from bench.otlp_items import points, records
 from bench.sink.server import Sink
 
 ALL = ("traces", "metrics", "logs")
@@ -112,7 +117,34 @@ def test_rates_are_in_proportion(traffic):
 
 def test_a_part_of_a_cycle_takes_its_part_of_the_logs(traffic):
     tally, _, _ = run(traffic, spans=1_000)
-    assert 250 <= tally.signals["logs"].sent < 250 + 2 * 30
+    assert 250 - 2 * 30 <= tally.signals["logs"].sent <= 250
+
+
+@pytest.mark.parametrize("rate", [0, 4_000])
+def test_nothing_is_of_the_future(traffic, rate):
+    times = []
+
+    class Watching(Recorder):
+        def send(self, payload, done, signal="traces"):
+            times.append((time.time_ns(), signal, payload))
+            super().send(payload, done, signal)
+
+    transports = [Watching(lambda _: Answer("ok")) for _ in range(2)]
+    Runner(traffic, transports, Pace(rate=rate, points=20_000, spans=2_400), signals=ALL).run()
+    for at, signal, payload in times:
+        if signal == "traces":
+            ends = [span.end_time_unix_nano for span in spans_of(ExportTraceServiceRequest.FromString(payload))]
+        elif signal == "logs":
+            ends = [item.time for item in records(ExportLogsServiceRequest.FromString(payload))]
+        else:
+            found = list(points(ExportMetricsServiceRequest.FromString(payload)))
+            ends = [point.time for point in found]
+            assert all(each.time <= point.time for point in found for each in point.exemplars)
+        assert max(ends) <= at
+
+
+def spans_of(message):
+    return [span for group in message.resource_spans for scope in group.scope_spans for span in scope.spans]
 
 
 def test_signals_are_interleaved(traffic):
@@ -203,7 +235,7 @@ def test_http_has_a_path_for_each(traffic):
     Web.seen = []
     try:
         transports = connect("http", f"127.0.0.1:{server.server_port}", 2)
-        tally = Runner(traffic, transports, Pace(rate=0, spans=80, points=20_000), signals=ALL).run()
+        tally = Runner(traffic, transports, Pace(rate=0, spans=400, points=20_000), signals=ALL).run()
     finally:
         server.shutdown()
         thread.join()
