@@ -226,7 +226,7 @@ EXPLODING = Metric(
 )
 """Sent on request alone (`--explode`): one series a session."""
 
-_PEERS = tuple(f"node-{number:03d}" for number in range(32))
+_PEERS = tuple(f"node-{number:03d}" for number in range(64))
 
 DOMAINS: dict[str, tuple[str | int, ...]] = {
     _LAYER: tuple(range(LAYERS)),
