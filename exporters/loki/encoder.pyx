@@ -3,10 +3,11 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from exporters.loki.any_value cimport (
     ABSENT,
+    KVLIST,
     STRING,
     Span,
     Value,
@@ -18,6 +19,7 @@ from exporters.loki.any_value cimport (
 )
 from exporters.loki.entries cimport Entries, Entry
 from exporters.loki.interner cimport Interner, forget, intern, release
+from exporters.loki.json_members cimport next_member, open_object
 from exporters.loki.out cimport Out, make_room, put, put_byte, put_varint, varint_size, write_varint
 from exporters.loki.text cimport (
     put_json_inner,
@@ -104,7 +106,11 @@ cdef enum:                   # the order of _BUILT_IN
     SCOPE_VERSION
     CUT
     BUILT_IN
-    ROLES = 3                # request_id, node_id, component
+    ROLES = 5                # request_id, node_id, component, trace_id, span_id
+    TRACE_ROLE = 3
+    SPAN_ROLE = 4
+    IN_RESOURCE = -1
+    IN_BODY = -2
 
 cdef enum:                   # what a part of the labels is
     STATIC
@@ -122,7 +128,7 @@ cdef struct Part:
 cdef struct Key:             # an attribute's key
     uint32_t name            # its number among the names
     int32_t slot             # the label that it is, or -1
-    int32_t role             # 0, 1, 2 of request_id, node_id, component, or -1
+    int32_t role             # which of ROLES it gives, or -1
     int32_t rank             # among the keys of that role; the lowest wins
     bint listed              # whether it belongs into structured metadata
     uint64_t seen            # the owner of attributes that had it last
@@ -162,7 +168,7 @@ cdef struct Named:           # what plays a role
     Span text
     Span key
     int32_t rank
-    int64_t attribute        # its place in the record's list, -1 in the resource
+    int64_t attribute        # its place in the record's list, IN_RESOURCE or IN_BODY
 
 
 cdef struct Record:
@@ -173,6 +179,8 @@ cdef struct Record:
     uint32_t flags
     Span severity_text
     Span body
+    Value value              # of the body
+    bint is_line             # the body is a line of Butterfly's already
     Span trace_id
     Span span_id
     Span event_name
@@ -244,7 +252,7 @@ cdef class Encoder:
         self.slots = {each.encode(): slot for slot, each in enumerate(attributes)}
         self.slot_names = [label_name(each).encode() for each in attributes]
         self.roles = {}
-        for role, keys in enumerate((plan.request_id, plan.node_id, plan.component)):
+        for role, keys in enumerate(plan.roles):
             self.roles |= {key.encode(): (role, rank) for rank, key in enumerate(keys)}
         self.label_names = {name.encode() for name, _ in plan.static_labels} | set(self.slot_names)
         parts = [(name.encode(), STATIC, value.encode(), 0) for name, value in plan.static_labels]
@@ -262,10 +270,6 @@ cdef class Encoder:
             self.wanted[i] = self.everything or word in self.listed
         self.wanted[TRACE_ID] = self.wanted[SPAN_ID] = self.wanted[REQUEST_ID] = self.wanted[NODE_ID] = True
         self.wanted[CUT] = True
-        if self.everything and self.json:
-            self.wanted[COMPONENT] = False
-        if self.everything and (self.json or self.by_level):
-            self.wanted[LEVEL_NAME] = False
         self._begin_anew()
 
     cdef Span _own(self, bytes text):
@@ -468,8 +472,8 @@ cdef class Encoder:
         for i in range(self.attribute_count):
             one = &self.attributes[i]
             key = &self.key_info[one.number]
-            if key.role >= 0:
-                self._take_role(self.resource_roles, one, -1)
+            if 0 <= key.role < TRACE_ROLE:
+                self._take_role(self.resource_roles, one, IN_RESOURCE)
             if key.slot >= 0:
                 self.resource_values[key.slot] = self._short(self._text(one.message, True))
         for i in range(self.attribute_count):
@@ -566,7 +570,7 @@ cdef class Encoder:
         cdef Key* key
         cdef uint64_t time
         cdef int64_t stream
-        cdef bint own_label = False, collapsed = False, cut = False
+        cdef bint own_label = False, collapsed = False, cut = False, in_line
         cdef size_t used = self.block_used, size, stamp
         cdef bytes block = self.block
         cdef Span line
@@ -589,7 +593,9 @@ cdef class Encoder:
         for i in range(self.attribute_count):
             one = &self.attributes[i]
             key = &self.key_info[one.number]
-            if key.role >= 0:
+            if 0 <= key.role < TRACE_ROLE or key.role == TRACE_ROLE and not record.trace_id.size or (
+                key.role == SPAN_ROLE and not record.span_id.size
+            ):
                 self._take_role(self.in_roles, one, i)
             if key.slot >= 0 and not self.resource_values[key.slot].size:
                 self.values[key.slot] = self._short(self._text(one.message, True))
@@ -598,6 +604,7 @@ cdef class Encoder:
         for i in range(ROLES):
             if self.in_roles[i].attribute >= 0:
                 self.attributes[self.in_roles[i].attribute].in_role = True
+        self._look_into_body(&record)
         stream = -1 if own_label else self.level_streams[level]
         if stream < 0:
             stream = self._stream(level, entries, False)
@@ -606,7 +613,8 @@ cdef class Encoder:
                 stream = self._stream(level, entries, True)
             elif not own_label:
                 self.level_streams[level] = stream
-        if self.json:
+        in_line = self.json and not record.is_line
+        if in_line:
             line = self._json_line(&record, time, level, &cut)
         else:
             line = self._body_line(&record, &cut)
@@ -615,7 +623,7 @@ cdef class Encoder:
         if collapsed:
             self.adjusted[COLLAPSED] += 1
         self.adjusted[LINE_TRUNCATED] += cut
-        self._structured_metadata(&record, time, level, collapsed, cut)
+        self._structured_metadata(&record, time, level, collapsed, cut, in_line)
         if self.block is block:
             self.block_used = used
         stamp = 2 + varint_size(time // 1000000000) + varint_size(time % 1000000000)
@@ -684,11 +692,71 @@ cdef class Encoder:
                     record.dropped = <uint32_t>field.value
             elif field.wire == FIXED32 and field.number == 8:
                 memcpy(&record.flags, field.body, 4)
+        read_value(record.body, &record.value)
         if not self._well_formed(&record.trace_id, 16):
             record.trace_id.size = 0
         if not self._well_formed(&record.span_id, 8):
             record.span_id.size = 0
         return 0
+
+    cdef int _look_into_body(self, Record* record) except -1:
+        """Find what a structured body says of the roles, and whether it is a line: an object with a message."""
+        cdef const uint8_t* at
+        cdef const uint8_t* end
+        cdef const uint8_t* inner
+        cdef Field field, one
+        cdef Span message, key, text
+        cdef Value value
+        cdef bint last = False
+        cdef Named[ROLES] before
+        if record.value.kind == STRING:
+            memcpy(before, self.in_roles, sizeof(before))
+            end = record.value.text.at + record.value.text.size
+            at = open_object(record.value.text)
+            while at != NULL and not last:
+                at = next_member(at, end, &key, &text, &last)
+                if at != NULL:
+                    record.is_line |= self._body_member(record, key, text)
+            if at == NULL:
+                record.is_line = False
+                memcpy(self.in_roles, before, sizeof(before))
+        elif record.value.kind == KVLIST:
+            at = record.value.run.at
+            end = at + record.value.run.size
+            while at < end:
+                if read_field(at, end, &field) < 0:
+                    malformed()
+                at = field.after
+                if field.number != KVLIST or field.wire != BYTES:
+                    continue
+                inner = field.body
+                while inner < field.after:
+                    if read_field(inner, field.after, &one) < 0:
+                        malformed()
+                    inner = one.after
+                    if one.number == 1 and one.wire == BYTES:
+                        message.at = one.body
+                        message.size = one.after - one.body
+                        read_pair(message, &key, &message, self.keep)
+                        read_value(message, &value)
+                        if value.kind != STRING:
+                            value.text.size = 0
+                        record.is_line |= self._body_member(record, key, value.text)
+        return 0
+
+    cdef bint _body_member(self, Record* record, Span key, Span text) except *:
+        """Whether this member makes the body a line."""
+        cdef Key* known = &self.key_info[self._key(key)]
+        cdef Named* named
+        if known.role >= 0 and text.size:
+            named = &self.in_roles[known.role]
+            if known.role == TRACE_ROLE and record.trace_id.size or known.role == SPAN_ROLE and record.span_id.size:
+                return False
+            if named.attribute == IN_RESOURCE or named.attribute == IN_BODY and known.rank < named.rank:
+                named.text = text
+                named.rank = known.rank
+                named.attribute = IN_BODY
+        return key.size == 7 and memcmp(key.at, b"message", 7) == 0
 
     cdef bint _well_formed(self, Span* identity, size_t size) noexcept:
         """An id that is there; one of zeros isn't, and one of another length is counted."""
@@ -766,14 +834,11 @@ cdef class Encoder:
 
     cdef Span _body_line(self, Record* record, bint* cut) except *:
         """The body as text; `at` is NULL where it is too long."""
-        cdef Value value
-        cdef Span line
-        read_value(record.body, &value)
-        line = value.text
-        if value.kind != STRING:
+        cdef Span line = record.value.text
+        if record.value.kind != STRING:
             self.line.size = 0
             make_room(&self.line, 1)
-            put_value(&self.line, &value, False, self.keep, 0)
+            put_value(&self.line, &record.value, False, self.keep, 0)
             line.at = self.line.data
             line.size = self.line.size
         if line.size > self.max_line:
@@ -801,20 +866,23 @@ cdef class Encoder:
         put(out, self.levels[level].at, self.levels[level].size)
         put(out, <const char*>b'","message":', 12)
         begin = out.size
-        read_value(record.body, &value)
-        if value.kind == ABSENT:
+        if record.value.kind == ABSENT:
             put(out, <const char*>b'""', 2)
         else:
-            put_value(out, &value, True, self.keep, 0)
+            put_value(out, &record.value, True, self.keep, 0)
         end = out.size
         if record.trace_id.size:
             put(out, <const char*>b',"trace_id":"', 13)
             put_hex(out, record.trace_id)
             put_byte(out, c'"')
+        else:
+            put_member(out, <const char*>b',"trace_id":', 12, self.in_roles[TRACE_ROLE].text)
         if record.span_id.size:
             put(out, <const char*>b',"span_id":"', 12)
             put_hex(out, record.span_id)
             put_byte(out, c'"')
+        else:
+            put_member(out, <const char*>b',"span_id":', 11, self.in_roles[SPAN_ROLE].text)
         put_member(out, <const char*>b',"request_id":', 14, self.in_roles[0].text)
         put_member(out, <const char*>b',"node_id":', 11, self.in_roles[1].text)
         put_member(out, <const char*>b',"component":', 13, component.text if component.text.size else self.scope_name)
@@ -844,16 +912,13 @@ cdef class Encoder:
         """Shorten the message, which lies there in the line, so that the line is short enough; one that isn't text is
         cut as the JSON that it is. False where that can't help."""
         cdef size_t rest = self.line.size - (end - begin) + 2
-        cdef Value value
         cdef bytes message, tail
-        cdef Span text
+        cdef Span text = record.value.text
         if rest > self.max_line:
             return False
         tail = self.line.data[end:self.line.size]
         message = self.line.data[begin:end]
-        read_value(record.body, &value)
-        text = value.text
-        if value.kind != STRING:
+        if record.value.kind != STRING:
             text.at = <const uint8_t*>PyBytes_AS_STRING(message)
             text.size = len(message)
         self.line.size = begin
@@ -865,7 +930,9 @@ cdef class Encoder:
 
     # -- structured metadata
 
-    cdef int _structured_metadata(self, Record* record, uint64_t time, int level, bint collapsed, bint cut) except -1:
+    cdef int _structured_metadata(
+        self, Record* record, uint64_t time, int level, bint collapsed, bint cut, bint in_line
+    ) except -1:
         cdef uint8_t[32] digits
         cdef Span text
         cdef Attribute* one
@@ -877,28 +944,31 @@ cdef class Encoder:
         text.at = digits
         write_hex(digits, record.trace_id.at, record.trace_id.size)
         text.size = 2 * record.trace_id.size
-        taken |= self._pair(TRACE_ID, text)
+        taken |= self._pair(TRACE_ID, text if text.size else self.in_roles[TRACE_ROLE].text)
+        text.at = digits
         write_hex(digits, record.span_id.at, record.span_id.size)
         text.size = 2 * record.span_id.size
-        taken |= self._pair(SPAN_ID, text)
-        for i in range(ROLES):
-            if self.wanted[REQUEST_ID + i]:
-                taken |= self._pair(REQUEST_ID + i, self.in_roles[i].text)
+        taken |= self._pair(SPAN_ID, text if text.size else self.in_roles[SPAN_ROLE].text)
+        taken |= self._pair(REQUEST_ID, self.in_roles[0].text)
+        taken |= self._pair(NODE_ID, self.in_roles[1].text)
+        if self.wanted[COMPONENT] and not (self.everything and in_line):
+            taken |= self._pair(COMPONENT, self.in_roles[2].text)
         if collapsed:
             for i in range(self.slot_count):
                 taken |= self._pair(self._name(self.slot_names[i]), self.values[i])
-        if not self.json or not self.everything:
+        if not (self.everything and in_line):
             for n in range(self.attribute_count):
                 one = &self.attributes[n]
                 key = &self.key_info[one.number]
                 if key.listed and not one.is_label and not one.in_role:
                     taken |= self._pair(key.name, self._text(one.message, False))
-        for i in range(ROLES):
-            if self.in_roles[i].attribute >= 0 and self.resource_roles[i].text.size:
+        for i in range(TRACE_ROLE):
+            text = self.resource_roles[i].text
+            if text.size and self.in_roles[i].attribute != IN_RESOURCE and not same_text(self.in_roles[i].text, text):
                 key = &self.key_info[self._key(self.resource_roles[i].key)]
                 if key.listed and key.slot < 0:
-                    taken |= self._pair(key.name, self.resource_roles[i].text)
-        if self.wanted[LEVEL_NAME]:
+                    taken |= self._pair(key.name, text)
+        if self.wanted[LEVEL_NAME] and not (self.everything and (in_line or self.by_level)):
             taken |= self._pair(LEVEL_NAME, self.levels[level])
         if self.wanted[SEVERITY_TEXT] and not same_word(record.severity_text, self.levels[level]):
             taken |= self._pair(SEVERITY_TEXT, record.severity_text)
@@ -1048,7 +1118,7 @@ cdef void clear_segment(Segment* segment) noexcept:
 cdef void clear_role(Named* role) noexcept:
     role.text.size = 0
     role.rank = NO_RANK
-    role.attribute = -1
+    role.attribute = IN_RESOURCE
 
 
 cdef size_t json_cut(Span text, size_t room) noexcept:
@@ -1068,6 +1138,10 @@ cdef size_t json_cut(Span text, size_t room) noexcept:
         room -= cost
         i += size
     return i
+
+
+cdef bint same_text(Span one, Span other) noexcept:
+    return one.size == other.size and memcmp(one.at, other.at, one.size) == 0
 
 
 cdef bint same_word(Span text, Span word) noexcept:

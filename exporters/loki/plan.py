@@ -45,3 +45,8 @@ class Plan:
     node_id: tuple[str, ...] = ("node_id", "butterfly.node.id")
     component: tuple[str, ...] = ("component", "butterfly.component")
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def roles(self) -> tuple[tuple[str, ...], ...]:
+        """The keys that give each of `request_id`, `node_id`, `component`, `trace_id`, `span_id`, the best first."""
+        return (self.request_id, self.node_id, self.component, ("trace_id",), ("span_id",))

@@ -107,7 +107,7 @@ class Reference:
         self.admit = admit
         self.slots = [each for each in plan.labels if each != "level"]
         self.names = {name for name, _ in plan.static_labels} | {label_name(each) for each in plan.labels}
-        self.roles = (plan.request_id, plan.node_id, plan.component)
+        self.roles = (plan.request_id, plan.node_id, plan.component, ("trace_id",), ("span_id",))
 
     def encode(self, request, now):
         """([(labels, time, line, metadata)] in Loki's order, [why each row is refused, or nothing])."""
@@ -162,19 +162,27 @@ class Reference:
         collapsed = not self.admitted.setdefault(labels, self.admit(labels))
         if collapsed:
             labels = self.labels({**dict(self.plan.static_labels), "butterfly_overflow": "true"}, level)
+        members = body_members(record.body)
+        ids = {3: identity(record.trace_id, 16), 4: identity(record.span_id, 8)}
         roles, in_roles, own_roles = [], set(), {}
-        for role in range(3):
-            key, common = self.role(own, role), self.role(shared, role)
-            roles.append(text_of(own[key]) if key else text_of(shared[common]) if common else "")
+        for role in range(5):
+            if ids.get(role):
+                roles.append(ids[role])
+                continue
+            key, common = self.role(own, role), self.role(shared, role) if role < 3 else None
+            within = next((members[key] for key in self.roles[role] if members.get(key)), "")
+            roles.append(text_of(own[key]) if key else within or (text_of(shared[common]) if common else ""))
             if key:
                 in_roles.add(key)
-                if common:
-                    own_roles[common] = text_of(shared[common])
-        line, shortened = self.line(record, scope, own, in_roles, roles, level, time)
+            if common and text_of(shared[common]) != roles[-1]:
+                own_roles[common] = text_of(shared[common])
+        in_line = self.plan.json_line and "message" not in members
+        line, shortened = self.line(record, scope, own, in_roles, roles, level, time, in_line)
         if line is None:
             return "line_too_long"
         pairs = self.pairs(
-            record, scope, own, shared, values if collapsed else {}, taken | in_roles, roles, own_roles, level, time
+            record, scope, own, shared, values if collapsed else {}, taken | in_roles, roles, own_roles, level, time,
+            in_line,
         )
         if shortened:
             pairs.insert(pairs.index(None), ("line_truncated", "true"))
@@ -186,9 +194,9 @@ class Reference:
         pairs = ", ".join(f"{name}={quoted(values[name])}" for name in sorted(values) if values[name])
         return "{" + (pairs or 'butterfly_unlabelled="true"') + "}"
 
-    def line(self, record, scope, own, in_roles, roles, level, time):
+    def line(self, record, scope, own, in_roles, roles, level, time, in_line):
         most = self.plan.limits.max_line_size
-        if not self.plan.json_line:
+        if not in_line:
             text = text_of(record.body)
             long = len(text.encode()) > most
             return (cut(text, most), long) if self.plan.limits.truncate_lines or not long else (None, True)
@@ -196,8 +204,8 @@ class Reference:
         when = datetime.fromtimestamp(time // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{time // 10**6 % 1000:03}Z"
         head = f'{{"timestamp":"{when}","level":"{level}","message":'
         members = [
-            ("trace_id", identity(record.trace_id, 16)),
-            ("span_id", identity(record.span_id, 8)),
+            ("trace_id", roles[3]),
+            ("span_id", roles[4]),
             ("request_id", roles[0]),
             ("node_id", roles[1]),
             ("component", roles[2] or scope.name),
@@ -214,9 +222,9 @@ class Reference:
         text = record.body.string_value if record.body.HasField("string_value") else message
         return head + string(cut_json(text, room)) + tail, True
 
-    def pairs(self, record, scope, own, shared, collapsed, spent, roles, own_roles, level, time):
-        everything, json_line = self.plan.metadata is None, self.plan.json_line
-        pairs = [("trace_id", identity(record.trace_id, 16)), ("span_id", identity(record.span_id, 8))]
+    def pairs(self, record, scope, own, shared, collapsed, spent, roles, own_roles, level, time, json_line):
+        everything = self.plan.metadata is None
+        pairs = [("trace_id", roles[3]), ("span_id", roles[4])]
         pairs += [("request_id", roles[0]), ("node_id", roles[1])]
         if not (everything and json_line) and self.listed("component"):
             pairs.append(("component", roles[2]))
@@ -269,6 +277,27 @@ class Reference:
                 found[pair[0]] = pair[1]
                 size += length
         return list(found.items())
+
+
+def body_members(body):
+    """Of an object that the body is, in JSON text or as a list of pairs: its first texts by key, others as ""."""
+    if body.HasField("kvlist_value"):
+        pairs = [(pair.key, pair.value.string_value) for pair in body.kvlist_value.values]
+    else:
+        try:
+            pairs = json.loads(body.string_value, object_pairs_hook=Pairs)
+        except ValueError:
+            return {}
+        if not isinstance(pairs, Pairs):
+            return {}
+    found = {}
+    for key, value in pairs:
+        found[key] = found.get(key) or (value if isinstance(value, str) else "")
+    return found
+
+
+class Pairs(list):
+    """A JSON object."""
 
 
 def identity(raw, size):

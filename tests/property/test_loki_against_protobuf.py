@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from random import Random
 
@@ -83,6 +84,19 @@ def attributes(rnd, to):
             value(rnd, pair.value)
 
 
+def body(rnd, any_value):
+    if rnd.random() < 0.5:
+        value(rnd, any_value)
+    elif rnd.random() < 0.5:
+        keys = rnd.sample(("message", "trace_id", "span_id", "request_id", "butterfly.node.id", "x", "fields"), 4)
+        members = {key: rnd.choice(("v", "", 1, None, {"a": ["}", {"b": '"'}]}, [], "é", -1.5e3, True)) for key in keys}
+        text = json.dumps(members, indent=rnd.choice((None, 1)), ensure_ascii=False)
+        any_value.string_value = rnd.choice((text, text, f" {text}\n", text[:-1], f"{text}x", f"[{text}]", text + text))
+    else:
+        for key in rnd.sample(("message", "trace_id", "span_id", "node_id", "x"), 3):
+            value(rnd, any_value.kvlist_value.values.add(key=key).value)
+
+
 def logs(rnd):
     request = ExportLogsServiceRequest()
     for _ in range(rnd.randrange(1, 4)):
@@ -105,8 +119,7 @@ def logs(rnd):
                     dropped_attributes_count=rnd.choice((0, 3)),
                     event_name=rnd.choice(("", "vote")),
                 )
-                if rnd.random() < 0.9:
-                    value(rnd, record.body)
+                body(rnd, record.body)
                 attributes(rnd, record.attributes)
     return request
 
