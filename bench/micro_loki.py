@@ -52,7 +52,10 @@ def requests(form: str, senders: int = 20, records: int = 100) -> list[bytes]:
     for sender in range(senders):
         request = ExportLogsServiceRequest()
         resource = request.resource_logs.add()
-        put(resource.resource.attributes, {k: v for k, v in resource_attributes(sender, rnd).items() if isinstance(v, str)})
+        put(
+            resource.resource.attributes,
+            {k: v for k, v in resource_attributes(sender, rnd).items() if isinstance(v, str)},
+        )
         scope = resource.scope_logs.add()
         scope.scope.name = "butterfly.consensus"
         for n in range(records):
@@ -99,8 +102,9 @@ def measure(function: Callable[[bytes], object], payloads: Sequence[bytes], reco
     return (now - begin) / rounds / records * 1e9
 
 
-def pushed(entries: Entries) -> bytes:
+def pushed(encoded: dict[bytes, Entries], payload: bytes) -> bytes:
     """The body of one push."""
+    entries = encoded[payload]
     return bytes(cramjam.snappy.compress_raw(entries.push(np.arange(len(entries), dtype=np.uint32))))
 
 
@@ -125,7 +129,7 @@ def main() -> None:
         for _ in range(max(3, options.rounds)):
             found[PARSE].append(measure(ExportLogsServiceRequest.FromString, payloads, records, options.seconds))
             found[name].append(measure(encode, payloads, records, options.seconds))
-            found["push"].append(measure(lambda each: pushed(encoded[each]), payloads, records, options.seconds))
+            found["push"].append(measure(partial(pushed, encoded), payloads, records, options.seconds))
         speed = [size / value * 1000 for value in found[name]]
         print(
             f"{name:14} {size:5.0f} B {spread(found[name], 0):>18} ns a record {spread(speed, 0):>16} MB/s   "

@@ -170,6 +170,14 @@ _TABLE = (
         "Records of a shared log that are no telemetry, put aside.",
         ("connector", "pipeline", "reason"),
     ),
+    # -- loki
+    Metric(
+        "butterfly_loki_adjusted_total",
+        "counter",
+        "Entries changed so that Loki takes them, by what was done.",
+        ("exporter", "kind"),
+    ),
+    Metric("butterfly_loki_streams", "gauge", "Label sets that count towards max_streams.", ("exporter",)),
     # -- export queue
     Metric("butterfly_queue_bytes", "gauge", "Bytes waiting or in flight.", ("exporter",)),
     Metric("butterfly_queue_items", "gauge", "Items waiting or in flight.", ("exporter",)),

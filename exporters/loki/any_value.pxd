@@ -113,7 +113,9 @@ cdef inline int read_pair(Span message, Span* key, Span* value, list keep) excep
 cdef inline int put_value(Out* out, Value* value, bint json, list keep, int depth) except -1:
     """The value as JSON, or as text: strings without quotes, bytes in base64, nothing for an absent one."""
     if value.kind == STRING:
-        return put_json_string(out, value.text.at, value.text.size) if json else put(out, value.text.at, value.text.size)
+        if json:
+            return put_json_string(out, value.text.at, value.text.size)
+        return put(out, value.text.at, value.text.size)
     if value.kind == BOOL:
         return put(out, <const char*>b"true", 4) if value.number else put(out, <const char*>b"false", 5)
     if value.kind == INT:

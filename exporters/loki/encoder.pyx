@@ -20,7 +20,7 @@ from exporters.loki.any_value cimport (
 from exporters.loki.entries cimport Entries, Entry
 from exporters.loki.interner cimport Interner, forget, intern, release
 from exporters.loki.json_members cimport next_member, open_object
-from exporters.loki.out cimport Out, make_room, put, put_byte, put_varint, varint_size, write_varint
+from exporters.loki.out cimport Out, make_room, put, put_byte, varint_size, write_varint
 from exporters.loki.text cimport (
     put_json_inner,
     put_json_string,
@@ -813,7 +813,10 @@ cdef class Encoder:
             elif parts[i].kind == BY_VALUE:
                 value = self.values[parts[i].slot]
             if value.size:
-                put(&self.labels, <const char*>b", " if self.labels.size else <const char*>b"{", 2 if self.labels.size else 1)
+                if self.labels.size:
+                    put(&self.labels, <const char*>b", ", 2)
+                else:
+                    put_byte(&self.labels, c"{")
                 put(&self.labels, parts[i].name.at, parts[i].name.size)
                 put_byte(&self.labels, c"=")
                 put_label_value(&self.labels, value.at, value.size)
@@ -1004,7 +1007,7 @@ cdef class Encoder:
         return self._pair(name, text)
 
     cdef bint _pair(self, uint32_t name, Span value) except *:
-        """Add one pair, unless it is empty, its name is taken or there is no room. Whether a shared one has its name."""
+        """Add a pair, unless it is empty, its name is taken or there is no room. Whether a shared one has that name."""
         cdef Name* info = &self.name_info[name]
         cdef size_t size = self.names.known[name].size
         if not value.size:

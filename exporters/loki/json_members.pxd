@@ -1,7 +1,7 @@
 """The members of a JSON object in a text, without decoding them: where keys and values are, and whether it is one.
 
-Brackets inside of values are counted and not matched by kind, numbers and words aren't looked at: what parses as JSON is
-found to be an object where it is one, and little else is.
+Brackets inside of values are counted and not matched by kind, numbers and words aren't looked at: every JSON object is
+found to be one, and little else is.
 """
 
 from libc.stdint cimport uint8_t

@@ -181,7 +181,16 @@ class Reference:
         if line is None:
             return "line_too_long"
         pairs = self.pairs(
-            record, scope, own, shared, values if collapsed else {}, taken | in_roles, roles, own_roles, level, time,
+            record,
+            scope,
+            own,
+            shared,
+            values if collapsed else {},
+            taken | in_roles,
+            roles,
+            own_roles,
+            level,
+            time,
             in_line,
         )
         if shortened:
@@ -251,12 +260,19 @@ class Reference:
         if record.observed_time_unix_nano not in (0, time):
             extras.append(("observed_timestamp", str(record.observed_time_unix_nano)))
         extras.append(("event_name", record.event_name))
-        extras += [("flags", str(record.flags or "")), ("dropped_attributes_count", str(record.dropped_attributes_count or ""))]
+        extras += [
+            ("flags", str(record.flags or "")),
+            ("dropped_attributes_count", str(record.dropped_attributes_count or "")),
+        ]
         pairs += [each for each in extras if self.listed(each[0])]
         pairs.append(None)
         named = [("scope_name", scope.name), ("scope_version", scope.version)]
         inner = [*(named if everything else [])]
-        inner += [(self.metadata_name(key), text_of(value)) for key, value in unique(scope.attributes).items() if self.listed(key)]
+        inner += [
+            (self.metadata_name(key), text_of(value))
+            for key, value in unique(scope.attributes).items()
+            if self.listed(key)
+        ]
         mine = {self.role(shared, role) for role in range(3)}
         outer = [
             (self.metadata_name(key), text_of(value))
@@ -273,7 +289,10 @@ class Reference:
                 continue
             seen.add(pair[0])
             length = len(pair[0].encode()) + len(pair[1].encode())
-            if len(found) < limits.max_structured_metadata_entries_count and size + length <= limits.max_structured_metadata_size:
+            if (
+                len(found) < limits.max_structured_metadata_entries_count
+                and size + length <= limits.max_structured_metadata_size
+            ):
                 found[pair[0]] = pair[1]
                 size += length
         return list(found.items())

@@ -24,7 +24,9 @@ KEYS = (
 PLANS = (
     Plan(),
     Plan(json_line=False),
-    Plan(labels=("tenant", "service.name", "butterfly.node.id"), metadata=frozenset({"a.b", "level", "component", "é"})),
+    Plan(
+        labels=("tenant", "service.name", "butterfly.node.id"), metadata=frozenset({"a.b", "level", "component", "é"})
+    ),
     Plan(labels=("level",), static_labels=(("cluster", 'e"u'), ("zone", "1")), json_line=False, metadata=frozenset()),
     Plan(labels=("tenant",), json_line=False),
     Plan(labels=("service.name",), limits=Limits(max_line_size=140, max_label_value_length=3)),
@@ -38,7 +40,9 @@ PLANS = (
         ),
         json_line=False,
     ),
-    Plan(limits=Limits(max_line_size=200, truncate_lines=False, max_structured_metadata_size=100, max_age=0, max_ahead=0)),
+    Plan(
+        limits=Limits(max_line_size=200, truncate_lines=False, max_structured_metadata_size=100, max_age=0, max_ahead=0)
+    ),
 )
 
 
@@ -172,7 +176,7 @@ def test_what_protobuf_does_not_read_is_refused_and_never_read_beyond_its_end():
         try:
             entries = encoder.encode(payload, NOW)
         except ValueError:
-            with pytest.raises(Exception, match="."):
+            with pytest.raises(Exception, match=r"."):
                 ExportLogsServiceRequest.FromString(payload)
         else:
             entries.push(np.arange(len(entries), dtype=np.uint32))

@@ -1,0 +1,78 @@
+"""What Loki's answers mean for the entries of a push."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from exporters.otlp.reply import rejected_items, retry_after_ns
+
+if TYPE_CHECKING:
+    from exporters.http_post import Answer
+
+MAX_REPLY = 64 << 10
+"""Bytes of an answer that are looked at; Loki lists ten refused entries at the most."""
+
+
+class Meaning(Enum):
+    """What to do next."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    """Some entry is refused for good; the others may have been taken."""
+    TOO_LARGE = "too large"
+    LIMITED = "limited"
+    """429: later, and perhaps in smaller pieces."""
+    LATER = "later"
+    FAILING = "failing"
+    """500 and its like: later, unless it is the push that does it."""
+    DENIED = "denied"
+    """The sender is refused and not the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`reason` is one of a closed set of words, `sentence` tells a person what Loki answered."""
+
+    meaning: Meaning
+    sentence: str
+    reason: str = "refused"
+    wish_ns: int | None = None
+
+
+_REASONS = (
+    (b"timestamp too old", "too_old"),
+    (b"too far behind", "too_far_behind"),
+    (b"out of order", "too_far_behind"),
+    (b"timestamp too new", "too_far_ahead"),
+    (b"max entry size", "line_too_long"),
+    (b"structured metadata too", "structured_metadata_too_large"),
+    (b"label", "invalid_labels"),
+)
+_BY_STATUS = {
+    413: Meaning.TOO_LARGE,
+    429: Meaning.LIMITED,
+    **dict.fromkeys((502, 503, 504), Meaning.LATER),
+    **dict.fromkeys((401, 403, 404, 405, 407, 415, 501), Meaning.DENIED),
+}
+_BY_CLASS = {1: Meaning.DENIED, 3: Meaning.DENIED, 4: Meaning.REFUSED, 5: Meaning.FAILING}
+
+
+def verdict(answer: Answer, *, otlp: bool) -> Verdict:
+    """The meaning of an answer; nothing of its text is passed on."""
+    status = answer.status
+    said = f"the backend answers HTTP {status}"
+    if status // 100 == 2:
+        if otlp and rejected_items(answer.body):
+            return Verdict(Meaning.REFUSED, "the backend took a part of it", "partial_success")
+        return Verdict(Meaning.TAKEN, said)
+    meaning = _BY_STATUS.get(status) or _BY_CLASS.get(status // 100, Meaning.DENIED)
+    if meaning is Meaning.REFUSED and b"allow_structured_metadata" in answer.body:
+        return Verdict(Meaning.DENIED, "Loki takes no structured metadata: set limits_config.allow_structured_metadata")
+    reason = next((word for text, word in _REASONS if text in answer.body), "refused")
+    if meaning is Meaning.TOO_LARGE:
+        reason = "too_large"
+    elif meaning is Meaning.FAILING:
+        reason = "server_error"
+    return Verdict(meaning, said, reason, retry_after_ns(answer.retry_after))
