@@ -18,7 +18,8 @@ import numpy as np
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from bench.generator.attributes import resource_attributes
-from bench.micro_wire import put, spread
+from bench.micro_wire import spread
+from bench.wire_requests import put
 from exporters.loki.encoder import Encoder
 from exporters.loki.plan import Plan
 

@@ -11,8 +11,9 @@ import time
 
 import cramjam
 from aiohttp import web
-from loki_push import PushRequest, entries_of
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from tests.unit.exporters.loki.loki_push import PushRequest, entries_of
 
 _PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|.)")
@@ -60,15 +61,15 @@ class FakeLoki:
         self.kept = {}
         self.copies = 0
 
-    async def start(self):
+    async def start(self, tls=None):
         app = web.Application(client_max_size=1 << 30)
         app.router.add_post("/loki/api/v1/push", self._push)
         app.router.add_post("/otlp/v1/logs", self._otlp)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        self.url = f"http{'s' if tls else ''}://localhost:{site._server.sockets[0].getsockname()[1]}"
 
     async def stop(self):
         await self._runner.cleanup()

@@ -10,7 +10,6 @@ import time
 from random import Random
 
 import pytest
-from fake_loki import FakeLoki, parse_labels
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from collector import ack as acks
@@ -19,6 +18,7 @@ from collector.export_queue.dead_letter import DeadLetter, read
 from collector.export_queue.queue import ExportQueue
 from collector.telemetry.ledger import Account
 from exporters.loki import LokiExporter, LokiOptions
+from tests.unit.exporters.loki.fake_loki import FakeLoki, parse_labels
 
 NOW = time.time_ns() // 10**9 * 10**9
 
