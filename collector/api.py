@@ -20,7 +20,16 @@ point in the group `butterfly.processors`.
 from collector.ack import Ack, Outcome
 from collector.batch import ANONYMOUS, Batch, Context, Signal
 from collector.component.base import BuildContext, Component, Extension
-from collector.component.connector import Chunk, DurableConnector, Partition, PartitionListener, Reader, Record
+from collector.component.connector import (
+    Chunk,
+    Connector,
+    DurableConnector,
+    Partition,
+    PartitionListener,
+    Reader,
+    Record,
+)
+from collector.component.deriving import DerivingConnector, Emit
 from collector.component.exporter import (
     BatchOptions,
     Exporter,
@@ -98,10 +107,13 @@ __all__ = [
     "ClientTlsOptions",
     "Component",
     "ConfigError",
+    "Connector",
     "Context",
     "Decided",
+    "DerivingConnector",
     "DurableConnector",
     "Duration",
+    "Emit",
     "Exemplars",
     "ExportError",
     "Exporter",

@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.api import DurableConnector, Exporter, Extension, Processor, Receiver
+from collector.api import Connector, Exporter, Extension, Processor, Receiver
 from collector.compiled import advice, missing_extension
 from collector.component.kind import Kind
 from collector.errors import ConfigError
@@ -35,7 +35,7 @@ _BASES: dict[Kind, type[Component]] = {
     Kind.RECEIVERS: Receiver,
     Kind.PROCESSORS: Processor,
     Kind.EXPORTERS: Exporter,
-    Kind.CONNECTORS: DurableConnector,
+    Kind.CONNECTORS: Connector,
     Kind.EXTENSIONS: Extension,
 }
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")

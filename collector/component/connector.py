@@ -145,7 +145,12 @@ class PartitionListener(Protocol):
         """Flush and commit within a bounded time, then forget `partition`."""
 
 
-class DurableConnector(Component):
+class Connector(Component):
+    """Base of connectors, the exporters of one pipeline and the receivers of another: a `DurableConnector`, which keeps
+    what passes, or a `DerivingConnector`, which makes something else of it."""
+
+
+class DurableConnector(Connector):
     """Base of durable connectors."""
 
     async def start(self, listeners: Sequence[PartitionListener]) -> None:

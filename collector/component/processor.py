@@ -66,6 +66,10 @@ class Stateful(Processor):
         not been called.
         """
 
+    def kept(self, snapshots: int) -> None:
+        """A restart would now begin with what the `snapshots`-th call of `snapshot` gave, or with a later one."""
+        del snapshots
+
 
 class Admitting(Processor):
     """A processor that also guards the door: the graph asks it before a request is decoded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collector.api import Admitting, DurableConnector, Lookahead, Processor, Stateful
+from collector.api import Admitting, DerivingConnector, DurableConnector, Lookahead, Processor, Stateful
 from collector.component.kind import Kind
 from collector.config.problems import did_you_mean
 
@@ -168,6 +168,8 @@ class Checks:
                 self._problems.error(
                     path, f"no pipeline writes it: {connector!r} must be among some pipeline's exporters"
                 )
+            if cls is not None and issubclass(cls, DerivingConnector):
+                self._derived(connector, cls, readers)
             if not (writers and readers and cls is not None and issubclass(cls, DurableConnector)):
                 continue
             written = {p.signal for p in writers}
@@ -175,6 +177,15 @@ class Checks:
             for signal in sorted(written ^ read, key=lambda signal: signal.value):
                 does, other = ("written", "read") if signal in written else ("read", "written")
                 self._problems.error(path, f"{signal.value} are {does} here by one pipeline and {other} by none")
+
+    def _derived(self, connector: str, cls: type[DerivingConnector], readers: Sequence[PipelineSpec]) -> None:
+        for pipeline in readers:
+            if pipeline.signal is not cls.target:
+                self._problems.error(
+                    ("service", "pipelines", pipeline.id, "receivers", pipeline.receivers.index(connector)),
+                    f"{connector!r} makes {cls.target.value} of {cls.source.value}: it can't feed a pipeline of "
+                    f"{pipeline.signal.value}",
+                )
 
     def _cycles(self) -> None:
         connectors = self._classes[Kind.CONNECTORS]

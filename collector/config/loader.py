@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from collector.component.connector import Reader
+from collector.component.deriving import DerivingConnector
+from collector.component.follower import VerdictFollower
 from collector.component.kind import Kind
 from collector.component.processor import Lookahead, Stateful
 from collector.config.checks import Checks
@@ -250,12 +252,21 @@ def _put(tree: Any, path: YamlPath, origin: Expansion) -> bool:
 def _readers(
     components: Mapping[Kind, Mapping[str, ComponentSpec]], pipelines: Mapping[str, PipelineSpec]
 ) -> dict[str, tuple[Reader, ...]]:
-    keeping = {id_ for id_, spec in components[Kind.PROCESSORS].items() if issubclass(spec.cls, (Lookahead, Stateful))}
+    kept = {
+        id_ for kind in (Kind.PROCESSORS, Kind.CONNECTORS) for id_, spec in components[kind].items() if _is_kept(spec)
+    }
     return {
         connector: tuple(
-            Reader(line.id, line.signal, journal=not keeping.isdisjoint(line.processors))
+            Reader(line.id, line.signal, journal=not kept.isdisjoint((*line.processors, *line.exporters)))
             for line in pipelines.values()
             if connector in line.receivers
         )
         for connector in components[Kind.CONNECTORS]
     }
+
+
+def _is_kept(spec: ComponentSpec) -> bool:
+    """Whether it has verdicts, or a state, that the journal of its log keeps."""
+    if issubclass(spec.cls, Lookahead):
+        return not issubclass(spec.cls, VerdictFollower)
+    return issubclass(spec.cls, (Stateful, DerivingConnector))

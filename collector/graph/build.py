@@ -6,7 +6,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from collector.ack import Ack
+from collector.batch import Batch
 from collector.component.base import BuildContext, Extension
+from collector.component.connector import DurableConnector
+from collector.component.deriving import DerivingConnector
 from collector.component.follower import VerdictFollower
 from collector.component.kind import Kind
 from collector.component.processor import Lookahead, Processor
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from collector.component.connector import DurableConnector
+    from collector.batch import Signal
+    from collector.component.deriving import Emit
     from collector.component.exporter import Exporter
     from collector.component.receiver import Receiver
     from collector.config.model import ComponentSpec, GatewayConfig, PipelineSpec
@@ -105,12 +110,13 @@ class Builder:
                     log=logging.getLogger(f"butterfly.{id_}"),
                 )
 
-    def _connector(self, id_: str) -> DurableConnector:
-        made = self._parts.connectors.get(id_)
-        if made is None:
-            made = cast("DurableConnector", self._make(self._config.connectors[id_]))
-            self._parts.connectors[id_] = made
-        return made
+    def _connector(self, id_: str) -> None:
+        spec = self._config.connectors[id_]
+        made: dict[str, Any] = self._parts.connectors
+        if issubclass(spec.cls, DerivingConnector):
+            made = self._parts.deriving
+        if id_ not in made:
+            made[id_] = self._make(spec)
 
     def _inputs(self, pipeline: PipelineSpec) -> None:
         account = self._around.ledger.account(pipeline.id)
@@ -118,7 +124,7 @@ class Builder:
             for id_ in pipeline.receivers:
                 self._reader(pipeline, id_, account)
             return
-        processors = self._processors(pipeline)
+        processors = self._chain(pipeline, pipeline.id, durable=False)
         lookahead = next((n for n, each in enumerate(processors) if isinstance(each, Lookahead)), None)
         if lookahead is None:
             outlet = Outlet(account, self._sinks(pipeline), from_log=False)
@@ -130,7 +136,7 @@ class Builder:
         self._connector(connector)
         listener = LogPipeline(
             pipeline.id,
-            lambda: self._processors(pipeline),
+            lambda partition: self._chain(pipeline, f"{pipeline.id}/{partition}", durable=True),
             lambda: Outlet(account, self._sinks(pipeline), from_log=True),
             account,
             self._around.dead_letter,
@@ -166,8 +172,25 @@ class Builder:
         receiver = cast("Receiver", self._make(self._config.receivers[id_]))
         self._parts.receivers[id_] = (receiver, intakes)
 
-    def _processors(self, pipeline: PipelineSpec) -> list[Processor]:
-        return [cast("Processor", self._make(self._config.processors[id_])) for id_ in pipeline.processors]
+    def _chain(self, pipeline: PipelineSpec, name: str, *, durable: bool) -> list[Processor]:
+        """The pipeline's processors, and behind them the stages of connectors that make something of what passes."""
+        processors = [cast("Processor", self._make(self._config.processors[id_])) for id_ in pipeline.processors]
+        for id_ in pipeline.exporters:
+            connector = self._parts.deriving.get(id_)
+            if connector is not None:
+                emit = self._emit(id_, connector.target)
+                processors.append(connector.stage(name, emit, durable=durable))
+        return processors
+
+    def _emit(self, connector: str, signal: Signal) -> Emit:
+        """Into the pipelines that the connector feeds, which may be built after this."""
+        fed = [line.id for line in self._config.pipelines.values() if connector in line.receivers]
+
+        def emit(payload: bytes, count: int) -> None:
+            for id_ in fed:
+                self._parts.direct[id_].accept(Batch(payload, Ack.ignore(), signal=signal, count=count))
+
+        return emit if fed else _nowhere
 
     def _sinks(self, pipeline: PipelineSpec) -> list[Sink]:
         parts = self._parts
@@ -176,6 +199,7 @@ class Builder:
             if id_ in parts.connectors
             else parts.queues[id_]
             for id_ in pipeline.exporters
+            if id_ not in parts.deriving
         ]
 
     def _is_durable(self, exporter: str) -> bool:
@@ -183,7 +207,15 @@ class Builder:
         return all(self._reads_log(line) for line in self._config.pipelines.values() if exporter in line.exporters)
 
     def _reads_log(self, pipeline: PipelineSpec) -> bool:
-        return any(id_ in self._config.connectors for id_ in pipeline.receivers)
+        connectors = self._config.connectors
+        return any(
+            id_ in connectors and issubclass(connectors[id_].cls, DurableConnector) for id_ in pipeline.receivers
+        )
+
+
+def _nowhere(payload: bytes, count: int) -> None:
+    """No pipeline of this process reads what is made."""
+    del payload, count
 
 
 def _names(pipeline: PipelineSpec, id_: str) -> bool:

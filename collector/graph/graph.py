@@ -10,6 +10,7 @@ from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from collector.component.trace_board import TraceBoard
+from collector.graph.clock import now_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collector.batch import Signal
     from collector.component.base import Extension
     from collector.component.connector import DurableConnector
+    from collector.component.deriving import DerivingConnector
     from collector.component.receiver import Receiver
     from collector.export_queue.queue import ExportQueue
     from collector.graph.admission import Admission
@@ -43,6 +45,7 @@ class Parts:
     extensions: dict[str, Extension] = field(default_factory=dict)
     queues: dict[str, ExportQueue] = field(default_factory=dict)
     connectors: dict[str, DurableConnector] = field(default_factory=dict)
+    deriving: dict[str, DerivingConnector] = field(default_factory=dict)
     listeners: dict[str, list[LogPipeline]] = field(default_factory=dict)
     """By the connector's ID: who reads it in this process."""
     memory: dict[str, PartitionRunner] = field(default_factory=dict)
@@ -143,7 +146,7 @@ class Graph:
     async def _tick_direct(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self._each_direct(partial(_tick, monotonic_ns()))
+            self._each_direct(partial(_tick, now_ns()))
 
     async def _tick_partitions(self) -> None:
         started = monotonic_ns()

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 
 class LogPipeline:
-    """A `PartitionListener`. `make_processors` builds a fresh chain: state belongs to a partition and goes with it."""
+    """A `PartitionListener`. `make_processors` builds a fresh chain for the partition of that name: state belongs to it
+    and goes with it."""
 
     def __init__(
         self,
         id_: str,
-        make_processors: Callable[[], Sequence[Processor]],
+        make_processors: Callable[[str], Sequence[Processor]],
         make_outlet: Callable[[], Outlet],
         account: Account,
         dead_letter: DeadLetter,
@@ -49,7 +50,7 @@ class LogPipeline:
         """Begin to work through `partition` from its committed position."""
         runner = PartitionRunner(
             partition,
-            self._make_processors(),
+            self._make_processors(partition.name),
             self._make_outlet(),
             self.account,
             self._dead_letter,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from collector.ack import Outcome
 from collector.component.connector import Chunk, Partition, Record
+from collector.graph.clock import now_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ class MemoryLog(Partition):
         return self._end
 
     def now_ns(self) -> int:
-        return monotonic_ns()
+        return now_ns()
 
     def emit(self, batch: Batch) -> None:
         """Take a batch from the receivers' half of the pipeline, or give it back when the budget is used up."""
@@ -55,7 +55,7 @@ class MemoryLog(Partition):
             self._account.give_back(len(batch), "memory_full")
             batch.ack.resolve(Outcome.RETRY, "memory_full")
             return
-        self._records.append(Record(self._end, monotonic_ns(), payload, len(batch), batch.signal, batch.context))
+        self._records.append(Record(self._end, now_ns(), payload, len(batch), batch.signal, batch.context))
         self._end += 1
         self.size += len(payload)
         self._grown.set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import struct
+from collections import deque
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -71,6 +72,8 @@ class States:
         self._safe = committed
         self._due = now()
         self._failing_since: float | None = None
+        self._taken = 0
+        self._durable: deque[tuple[int, int]] = deque()
 
     async def restore(self) -> None:
         """Give each processor its state at the committed position. Raises `StorageError` when the log can't be read."""
@@ -123,15 +126,27 @@ class States:
         self._safe = processed
         return before if processed > settled else processed
 
+    def committed(self, position: int) -> None:
+        """The log was committed at `position`: a restart begins with the state there."""
+        number = 0
+        while self._durable and self._durable[0][0] <= position:
+            _, number = self._durable.popleft()
+        if number:
+            for processor in self._processors:
+                processor.kept(number)
+
     async def _save(self, position: int) -> None:
+        self._taken += 1
+        number = self._taken
         blob = _packed({each.id: each.snapshot() for each in self._processors})  # before anything is awaited
         self._due = self._now() + len(blob) / BYTES_PER_S
         parts = [blob[at : at + PART_BYTES] for at in range(0, len(blob), PART_BYTES)]
         name = int.from_bytes(os.urandom(8), "little")
-        for number, part in enumerate(parts):
-            head = _PART.pack(MAGIC, position, name, number, len(parts), crc32(part))
+        for at, part in enumerate(parts):
+            head = _PART.pack(MAGIC, position, name, at, len(parts), crc32(part))
             # It is needed until a later position is committed: so its head is one further on.
             await self._journal.append(head + part, 1, position + 1, self._keep)
+        self._durable.append((position, number))
 
 
 def is_state(blob: bytes) -> bool:

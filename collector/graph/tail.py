@@ -191,6 +191,8 @@ class Tail:
                 if position <= self._committed:
                     return
             await self._partition.commit(position)
+            if self._states is not None:
+                self._states.committed(position)
         except OwnershipLostError:
             raise
         except StorageError as error:

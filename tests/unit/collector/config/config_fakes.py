@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from collector.api import (
     Batch,
-    Component,
+    DerivingConnector,
     DurableConnector,
     Duration,
     Exporter,
@@ -165,10 +165,11 @@ class SharedConnector(DurableConnector):
     """A log of every signal."""
 
 
-class Counting(Component):
+class Counting(DerivingConnector):
     """Makes metrics of traces."""
 
     signals = frozenset({Signal.TRACES})
+    source, target = Signal.TRACES, Signal.METRICS
 
 
 class Health(Extension):

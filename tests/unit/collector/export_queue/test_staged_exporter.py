@@ -25,7 +25,6 @@ from collector.api import (
 )
 from collector.export_queue.dead_letter import DeadLetter, read
 from collector.export_queue.queue import ExportQueue
-from collector.telemetry.item_outcomes import ItemOutcomes
 from collector.telemetry.ledger import Account
 
 
@@ -117,12 +116,11 @@ class Books:
 
     def batch(self, *names):
         def done(outcome, reason):
-            self.account.settle_each(outcomes, outcome, reason)
+            self.account.settle(len(names), outcome, reason)
             self.ends.append((names[0], outcome))
 
-        outcomes = ItemOutcomes(len(names))
         self.account.accept(len(names))
-        return Batch(payload_of(names), Ack(done), count=len(names), account=self.account, outcomes=outcomes)
+        return Batch(payload_of(names), Ack(done), count=len(names), account=self.account)
 
     async def ended(self, n):
         async with asyncio.timeout(5):

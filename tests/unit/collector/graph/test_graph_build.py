@@ -9,6 +9,7 @@ from graph_fakes import FakeDeadLetter, FakeLog, FakeLookahead, turns
 from collector.ack import Outcome
 from collector.batch import Signal
 from collector.component.connector import DurableConnector, Reader
+from collector.component.deriving import DerivingConnector
 from collector.component.exporter import Exporter
 from collector.component.processor import Admitting, Processor
 from collector.component.receiver import Receiver
@@ -73,7 +74,35 @@ class Ahead(FakeLookahead):
         return (batch,)
 
 
-CLASSES = {"in": In, "out": Out, "log": Log, "plain": Plain, "door": Door, "ahead": Ahead}
+class Folding(Processor):
+    """Says how many items it saw so far each time that time passes."""
+
+    def __init__(self, name, emit, durable):
+        super().__init__(None, None)
+        self.name, self.emit, self.durable, self.seen = name, emit, durable, 0
+
+    def process(self, batch):
+        self.seen += len(batch)
+        return (batch,)
+
+    def tick(self, now_ns):
+        self.emit(b"seen %d" % self.seen, 1)
+        return ()
+
+
+class Deriving(DerivingConnector):
+    source, target = Signal.TRACES, Signal.METRICS
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.stages = []
+
+    def stage(self, name, emit, *, durable):
+        self.stages.append(Folding(name, emit, durable))
+        return self.stages[-1]
+
+
+CLASSES = {"derive": Deriving, "in": In, "out": Out, "log": Log, "plain": Plain, "door": Door, "ahead": Ahead}
 
 
 class Source:
@@ -85,7 +114,7 @@ SECTIONS = {
     "receivers": ("in",),
     "processors": ("plain", "door", "ahead"),
     "exporters": ("out",),
-    "connectors": ("log",),
+    "connectors": ("log", "derive"),
 }
 AT_ONCE = {"sending_queue": {"batch": {"flush_timeout": "1ms", "min_size": 1}}}
 
@@ -111,7 +140,10 @@ class Built:
     """The parts of `pipelines`; every component that they name is configured."""
 
     def __init__(self, folder, service=None, **pipelines):
-        pipelines = {f"traces/{name}": pipeline for name, pipeline in pipelines.items()}
+        pipelines = {
+            f"metrics/{name[2:]}" if name.startswith("m_") else f"traces/{name}": pipeline
+            for name, pipeline in pipelines.items()
+        }
         used = dict.fromkeys(id_ for pipeline in pipelines.values() for ids in pipeline.values() for id_ in ids)
         tree = {
             section: {id_: AT_ONCE if section == "exporters" else None for id_ in used if id_.split("/")[0] in types}
@@ -140,7 +172,7 @@ class Built:
     def send(self, payload, id_="in", count=3):
         answers = []
         intake = self.parts.receivers[id_][0].intakes[Signal.TRACES]
-        intake.admit(len(payload)).submit(payload, count=count, on_done=lambda o, r, n: answers.append((o, r)))
+        intake.admit(len(payload)).submit(payload, count=count, on_done=lambda *answer: answers.append(answer))
         return answers
 
 
@@ -296,3 +328,49 @@ async def test_components_are_told_what_is_theirs(tmp_path):
     context = built.parts.receivers["in/x"][0].context
     assert (context.id, context.log.name, context.data_dir) == ("in/x", "butterfly.in/x", tmp_path)
     assert context.resident_bytes() == 7
+
+
+async def test_what_is_made_of_a_log_goes_into_the_pipelines_of_the_other_signal(tmp_path):
+    pipelines = {"a": line("in", "log"), "b": line("log", "derive"), "m_one": line("derive", "out")}
+    async with Built(tmp_path, **pipelines) as built:
+        connector = built.parts.connectors["log"]
+        assert connector.context.readers == (Reader("traces/b", Signal.TRACES, journal=True),)
+        (listener,) = connector.listeners
+        log = FakeLog(b"spans")
+        await listener.assigned(log)
+        await until(lambda: log.commits == [1])
+        (stage,) = built.parts.deriving["derive"].stages
+        assert (stage.name, stage.durable, stage.seen) == ("traces/b/0", True, 2)
+        assert built.account("b").delivered == 2
+        await until(lambda: b"seen 2" in b"".join(built.got()))
+        books = built.ledger.account("metrics/one")
+        await until(lambda: books.delivered)
+        await listener.revoked(log)
+        assert built.account("b").held == 0
+
+
+async def test_a_pipeline_may_end_in_an_exporter_and_in_what_is_made_of_it(tmp_path):
+    pipelines = {"a": line("in", "out derive"), "m_one": line("derive", "out/m"), "m_two": line("derive", "out/n")}
+    async with Built(tmp_path, **pipelines) as built:
+        answers = built.send(b"spans")
+        await until(lambda: built.got() == [b"spans"])
+        assert answers == [(Outcome.DELIVERED, "")]
+        (stage,) = built.parts.deriving["derive"].stages
+        assert (stage.name, stage.durable) == ("traces/a", False)
+        await until(lambda: b"seen 3" in b"".join(built.got("out/m")) and b"seen 3" in b"".join(built.got("out/n")))
+
+
+async def test_a_pipeline_that_ends_in_nothing_else_delivers_to_its_sender(tmp_path):
+    async with Built(tmp_path, a=line("in", "derive"), m_one=line("derive", "out")) as built:
+        answers = built.send(b"spans")
+        await until(lambda: answers == [(Outcome.DELIVERED, "")])
+        assert (built.account("a").delivered, built.account("a").held) == (3, 0)
+
+
+async def test_what_nobody_reads_here_is_made_for_nothing(tmp_path):
+    Built(tmp_path, a=line("in", "out derive"), m_one=line("derive", "out/m"))
+    half = select(load(str(tmp_path / "gateway.yaml"), Source(), {}), ["traces/a"])
+    graph = Graph(Builder(half, surroundings(tmp_path, Ledger())).build())
+    await graph.start()
+    await asyncio.sleep(0.15)  # it is ticked, and emits
+    await graph.stop()

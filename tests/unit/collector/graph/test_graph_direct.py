@@ -80,7 +80,7 @@ class Lines:
             flush_patience_s=0,
         )
 
-    def processors(self):
+    def processors(self, partition):
         self.chains.append([made(Processor)])
         return self.chains[-1]
 

@@ -328,3 +328,34 @@ async def test_a_log_that_is_final_keeps_no_state():
     life.outlet.answer()
     await life.runner.stop(1)
     assert (log.mark, log.blobs) == (1, [])
+
+
+class Told(Adding):
+    """Remembers which of its states a restart would begin with."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.taken, self.known = [], []
+
+    def snapshot(self):
+        self.taken.append(self.total)
+        return super().snapshot()
+
+    def kept(self, snapshots):
+        self.known.append(self.taken[snapshots - 1])
+
+
+async def test_a_processor_is_told_what_a_restart_would_begin_with():
+    log = Log(*(b"%d" % number for number in (1, 2, 4, 8)))
+    told = made(Told)
+    life = Life(log, told)
+    await life.runner.start()
+    for _ in range(50):
+        await turns(20)
+        life.outlet.answer()
+    assert told.known == sorted(told.known)
+    assert told.known[-1] == 15
+    await life.runner.stop(1)
+    again = made(Told)
+    await Life(log, again).runner.start()
+    assert again.total == told.known[-1]
