@@ -89,6 +89,8 @@ cdef class Aggregate:
     cdef int begin(self) except -1
     cdef int write(self, Out *out) except -1
     cdef int write_member(self, Member member, Out *out) except -1
+    cdef bint is_sound(self)
+    cdef bint may_be_member(self, Member member)
     cdef uint64_t size(self) noexcept
 
 

@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from processors.cardinality_limiter.buckets cimport (
-    MOST_BOUNDS, Buckets, buckets_add, buckets_copy, buckets_fell, buckets_free, buckets_push,
+    MOST_BOUNDS, MOST_BUCKETS, Buckets, buckets_add, buckets_copy, buckets_fell, buckets_free, buckets_push,
     buckets_reduce, buckets_room, buckets_trim, common_bounds, project, shift_to_fit,
 )
 from processors.cardinality_limiter.out cimport (
@@ -21,7 +21,7 @@ from processors.cardinality_limiter.out cimport (
     take_real, take_u32, take_u64,
 )
 from processors.cardinality_limiter.point cimport (
-    CUMULATIVE, DELTA, EXPONENTIAL, GAUGE, HISTOGRAM, MOST_READ, SUM, Point,
+    CUMULATIVE, DELTA, EXPONENTIAL, GAUGE, HISTOGRAM, SUM, SUMMARY, Point,
 )
 
 cdef extern from *:
@@ -33,6 +33,7 @@ cdef enum:
     MOST_GENERATIONS = 8     # of bounds; one more, and none are kept
     DEEPEST_SHIFT = 40       # indexes have 32 bits
 
+cdef int64_t FURTHEST = 0x200000000      # an index that 32 bits and what is added to them may come to
 cdef uint64_t HOUR = 3600000000000
 
 
@@ -481,6 +482,38 @@ cdef class Aggregate:
             put_bytes(out, <const char *><bytes>bounds, len(bounds))
         return 0
 
+    cdef bint is_sound(self):
+        """Whether what was read is what can have been written."""
+        cdef Distribution *mine = &self.distribution
+        former = self.former_bounds or []
+        if self.kind not in (GAUGE, SUM, HISTOGRAM, EXPONENTIAL, SUMMARY) or mine.generation != len(former):
+            return False
+        if any(len(each) % 8 or len(each) > 8 * MOST_BOUNDS for each in former) or self.bounds.count > MOST_BOUNDS:
+            return False
+        if self.kind == EXPONENTIAL:
+            return mine.positive.count <= MOST_BUCKETS and mine.negative.count <= MOST_BUCKETS
+        if mine.positive.offset or mine.negative.count:
+            return False
+        return self.kind != HISTOGRAM or mine.positive.count in (0, self.bounds.count + 1)
+
+    cdef bint may_be_member(self, Member member):
+        """The same of a member."""
+        cdef Distribution *last = member.distribution
+        if last == NULL:
+            return True
+        if self.kind == EXPONENTIAL:
+            return (
+                last.scale >= self.distribution.scale
+                and last.positive.count <= MOST_BUCKETS and last.negative.count <= MOST_BUCKETS
+            )
+        if last.positive.offset or last.negative.count or last.generation > self.distribution.generation:
+            return False
+        if self.kind != HISTOGRAM:
+            return last.positive.count == 0
+        if last.generation == self.distribution.generation:
+            return last.positive.count == self.bounds.count + 1
+        return last.positive.count == len(self.former_bounds[last.generation]) // 8 + 1
+
     cdef int write_member(self, Member member, Out *out) except -1:
         put_u64(out, member.start)
         put_u64(out, member.time)
@@ -540,7 +573,7 @@ cdef int read_buckets(In *source, Buckets *buckets) except -1:
     cdef uint32_t count
     buckets.offset = <int64_t>take_u64(source)
     count = take_u32(source)
-    if source.failed or count > MOST_READ:
+    if source.failed or count > MOST_BOUNDS + 1 or not -FURTHEST <= buckets.offset <= FURTHEST:
         source.failed = True
         return 0
     if not buckets_room(buckets, count):
@@ -605,9 +638,7 @@ cdef Aggregate read_aggregate(In *source):
         if made.former_bounds is None:
             made.former_bounds = []
         made.former_bounds.append(take_bytes(source))
-    if made.bounds.count > MOST_BOUNDS or made.distribution.generation != count or (
-        made.kind == HISTOGRAM and made.distribution.positive.count not in (0, made.bounds.count + 1)
-    ):
+    if not made.is_sound():
         source.failed = True
     return made
 

@@ -79,6 +79,15 @@ cdef struct Attribute:
     bint offending
 
 
+def keyed_hash(bytes key not None, bytes data not None):
+    """The hash that series are looked up by: SipHash-1-3 of 128 bits, as two numbers."""
+    cdef Hash secret
+    secret.hi = int.from_bytes(key[:8], "little")
+    secret.lo = int.from_bytes(key[8:16], "little")
+    hashed = siphash(secret, <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    return hashed.hi, hashed.lo
+
+
 cdef class Label:
     """A label of a metric whose values are counted."""
     cdef bytes name
@@ -100,6 +109,7 @@ cdef class Group:
     cdef uint32_t active
     cdef uint32_t reduced            # series that removing labels made
     cdef uint32_t aggregates         # all that were made
+    cdef uint32_t labels             # whose values are counted
     cdef uint32_t epoch
     cdef uint64_t refused
     cdef bint has_chosen
@@ -186,6 +196,8 @@ cdef class Limiter:
         if window_ns < EPOCHS:
             raise ValueError("the window is too short")
         secret = os.urandom(16) if key is None else key
+        if len(secret) != 16:
+            raise ValueError("a key has 16 bytes")
         self.key.hi = int.from_bytes(secret[:8], "little")
         self.key.lo = int.from_bytes(secret[8:16], "little")
         self.groups, self.vacant_groups, self.group_numbers = [], [], {}
@@ -409,6 +421,7 @@ cdef class Limiter:
         cdef const uint8_t *here
         cdef Field field, inner, name, unit
         cdef Frame frame, data, outer = around[0], outermost = around.around[0]
+        cdef const uint8_t *first = NULL
         cdef const uint8_t *last = NULL
         cdef Py_ssize_t before = self.edits.count
         cdef uint64_t kept = 0, removed_before = self.removed
@@ -426,6 +439,8 @@ cdef class Limiter:
             elif field.number == 3:
                 unit = field
             elif field.number in (GAUGE, SUM, HISTOGRAM, EXPONENTIAL, SUMMARY):
+                if field.number != <uint32_t>self.kind:
+                    first = field.start      # a kind before it is lost, also if it comes again
                 self.kind = field.number
                 last = field.start
         if self.kind == 0:
@@ -437,8 +452,10 @@ cdef class Limiter:
             read_field(at, message.after, &field)
             at = field.after
             here = field.body
-            if field.number != <uint32_t>self.kind or field.wire != BYTES or self.kind in (GAUGE, SUMMARY):
+            if field.number != <uint32_t>self.kind or field.wire != BYTES or field.start < first:
                 continue
+            if self.kind == GAUGE or self.kind == SUMMARY:
+                break
             while here < field.after:
                 if read_field(here, field.after, &inner) < 0:
                     raise Malformed("not an OTLP request")
@@ -453,7 +470,7 @@ cdef class Limiter:
         while at < message.after:
             read_field(at, message.after, &field)
             at = field.after
-            if field.number != <uint32_t>self.kind or field.wire != BYTES:
+            if field.number != <uint32_t>self.kind or field.wire != BYTES or field.start < first:
                 continue
             enter(&data, &frame, field.sized, field.body, field.after)
             here = field.body
@@ -653,6 +670,7 @@ cdef class Limiter:
         entry.owner = self.group_number
         entry.epoch = self.epoch
         entry.link = put_in(self.labels, self.vacant_labels, label)
+        self.group.labels += 1
         return label
 
     cdef int see_labels(self) except -1:
@@ -1040,12 +1058,15 @@ cdef class Limiter:
             if label.active:
                 return 0
             take_out(self.labels, self.vacant_labels, entry.link)
+            (<Group>self.groups[entry.owner]).labels -= 1
         table_remove(&self.values, number)
         return 0
 
     cdef int sweep_group(self, uint32_t number) except -1:
         cdef Group group = self.groups[number]
-        if group is None or group.active or group.aggregates or <uint32_t>(self.epoch - group.epoch) <= EPOCHS:
+        if group is None or group.active or group.aggregates or group.labels:
+            return 0
+        if <uint32_t>(self.epoch - group.epoch) <= EPOCHS:
             return 0
         del self.group_numbers[group.key]
         take_out(self.groups, self.vacant_groups, number)
@@ -1247,14 +1268,14 @@ cdef class Limiter:
         return 0
 
     cdef int check_entry(self, uint8_t kind, uint32_t owner, uint32_t link) except -1:
-        if kind == VALUE or kind == LABEL:
-            parts, number = self.labels, owner if kind == VALUE else link
-        else:
-            if kind not in (ADMITTED, MEMBER, AGGREGATE) or owner >= len(self.groups) or self.groups[owner] is None:
-                raise ValueError("it is damaged")
-            if kind == ADMITTED:
-                return 0
-            parts, number = self.aggregates, link
+        if kind not in (ADMITTED, MEMBER, AGGREGATE, LABEL, VALUE):
+            raise ValueError("it is damaged")
+        if kind != VALUE and (owner >= len(self.groups) or self.groups[owner] is None):
+            raise ValueError("it is damaged")
+        if kind == ADMITTED:
+            return 0
+        parts = self.labels if kind in (LABEL, VALUE) else self.aggregates
+        number = owner if kind == VALUE else link
         if number >= len(parts) or parts[number] is None:
             raise ValueError("it is damaged")
         return 0
@@ -1271,7 +1292,7 @@ cdef class Limiter:
         elif entry.kind == MEMBER:
             aggregate = <Aggregate>self.aggregates[entry.link]
             member = read_member(source)
-            if member.distribution != NULL and member.distribution.generation > aggregate.distribution.generation:
+            if source.failed or not aggregate.may_be_member(member):
                 raise ValueError("it is damaged")
             member.aggregate = entry.link
             aggregate.members += 1
@@ -1283,9 +1304,10 @@ cdef class Limiter:
         elif entry.kind == VALUE:
             label = <Label>self.labels[entry.owner]
             label.active += 1
-        elif entry.owner < <uint32_t>len(self.groups) and self.groups[entry.owner] is not None:
+        else:
             label = <Label>self.labels[entry.link]
             group = <Group>self.groups[entry.owner]
+            group.labels += 1
             limit, action = group.rule.label(label.name)
             label.limit, label.action = min(limit, 0xFFFFFFFF), action
         return 0
