@@ -177,8 +177,7 @@ cdef class Aggregate:
                 < (<double>member.integer if member.is_int else member.real)
             )
         self.add_number(point.is_int, point.integer, point.real)
-        # a member that is new has the value 0, which may be taken away
-        if not self.monotonic or (relation == SAME and not fell):
+        if not member.fresh and (not self.monotonic or (relation == SAME and not fell)):
             self.take_number(member)
         member.is_int, member.integer, member.real = point.is_int, point.integer, point.real
         return 0
@@ -186,7 +185,7 @@ cdef class Aggregate:
     cdef int forget(self, Member member) except -1:
         """A member ended. What it came to stays, unless present values are summed up."""
         self.members -= 1
-        if self.kind == SUM and not self.monotonic:
+        if self.kind == SUM and not self.monotonic and not member.fresh:
             self.take_number(member)
         return 0
 

@@ -568,7 +568,7 @@ cdef class Limiter:
             if entry.kind == MEMBER:
                 return self.fold_member(message, entry, number)
             # A series that has the very labels of one that re-aggregation makes becomes part of it.
-            self.limit = entry.cause
+            self.limit = BY_NONE if self.overflowed else entry.cause
             self.action = DROP_LABEL if (<Aggregate>self.aggregates[entry.link]).reduced else OVERFLOW
             return self.fold(message, entry.link, both(self.key, hashed, hashed))
         if self.overflowed:

@@ -16,6 +16,7 @@ from collector.testing.batches import (
     traces_payload,
 )
 from collector.testing.contract import ProcessorContract
+from processors.cardinality_limiter import CardinalityLimiter
 from processors.memory_limiter import MemoryLimiter
 from processors.tail_sampling import TailSampling
 
@@ -170,6 +171,25 @@ class TestTailSampling(ProcessorContract):
             {"name": "slow", "type": "latency", "latency": {"threshold_ms": 9000}},
         ),
     }
+
+
+class TestCardinalityLimiter(ProcessorContract):
+    processor = CardinalityLimiter
+
+
+class TestCardinalityLimiterThatOverflows(ProcessorContract):
+    processor = CardinalityLimiter
+    config = {"max_series_per_metric": 3}  # noqa: RUF012
+
+
+class TestCardinalityLimiterThatDropsLabels(ProcessorContract):
+    processor = CardinalityLimiter
+    config = {"max_values_per_label": 2}  # noqa: RUF012
+
+
+class TestCardinalityLimiterThatDrops(ProcessorContract):
+    processor = CardinalityLimiter
+    config = {"max_series": 7, "action": "drop"}  # noqa: RUF012
 
 
 class Swallows(Processor):

@@ -1,4 +1,4 @@
-"""A cardinality limiter as one would write it on an afternoon: protobuf objects in dicts, every life of every member kept.
+"""A cardinality limiter as one would write it on an afternoon: protobuf objects in dicts, every life of every member.
 The oracle of the property tests."""
 
 from fractions import Fraction
@@ -40,11 +40,12 @@ class Value:
         for side in self.sides:
             out = {}
             for end, count in side.items():
+                at = end
                 if bounds is None:
-                    end >>= self.scale - scale
+                    at >>= self.scale - scale
                 elif end is not None:
-                    end = next((bound for bound in bounds if bound >= end), None)
-                out[end] = out.get(end, 0) + count
+                    at = next((bound for bound in bounds if bound >= end), None)
+                out[at] = out.get(at, 0) + count
             found.append(out)
         return found
 
@@ -82,7 +83,9 @@ class Aggregate:
         """Whether `point` was news."""
         self.epoch = epoch
         if self.kind == "gauge":
-            if point.time_unix_nano <= self.time or 0 <= self.sent - point.time_unix_nano <= HOUR and self.start is not None:
+            if point.time_unix_nano <= self.time or (
+                0 <= self.sent - point.time_unix_nano <= HOUR and self.start is not None
+            ):
                 return False
             self.start, self.parts = point.start_time_unix_nano, [point]
         elif self.temporality == 1:
@@ -163,7 +166,9 @@ class Aggregate:
 
 
 class Naive:
-    def __init__(self, *, max_series=10**9, per_metric=0, values=0, action="overflow", label_action="drop_label", drop=()):
+    def __init__(
+        self, *, max_series=10**9, per_metric=0, values=0, action="overflow", label_action="drop_label", drop=()
+    ):
         self.max_series, self.per_metric, self.values = max_series, per_metric, values
         self.action, self.label_action, self.drop = action, label_action, set(drop)
         self.epoch = 0
@@ -190,7 +195,7 @@ class Naive:
             aggregate.dead += lives
 
     def limit(self, payload):
-        """For each metric that is left: its stream, the points that are kept, and [(labels, point)] of what was made."""
+        """Of each metric that is left: its stream, the points that stay, and (labels, point, exemplars) of others."""
         out = []
         for resource in ExportMetricsServiceRequest.FromString(payload).resource_metrics:
             for scope in resource.scope_metrics:
@@ -222,7 +227,9 @@ class Naive:
         if key in self.folded:
             aggregate, member = self.folded[key]
             known = aggregate.members[member]
-            begins = known.start and point.start_time_unix_nano > known.start and point.start_time_unix_nano >= known.time
+            begins = (
+                known.start and point.start_time_unix_nano > known.start and point.start_time_unix_nano >= known.time
+            )
             later = point.time_unix_nano > known.time
             if (begins or (later and not aggregate.monotonic)) and self.refusal(stream, labels) is None:
                 self.release(key)

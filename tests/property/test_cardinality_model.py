@@ -1,10 +1,10 @@
-"""The limiter against a naive one, over any traffic: late, twice, restarted, forgotten; and against the truth of a counter."""
+"""The limiter against a naive one, over any traffic: late, twice, restarted, forgotten; and against the truth."""
 
 import random
-from fractions import Fraction
 
 import pytest
 from cardinality_naive import EPOCHS, Naive, Value, attributes, exact
+from cardinality_traffic import SECOND, Reader, Source, counters, report
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -15,9 +15,6 @@ from processors.cardinality_limiter.rules import Rules
 
 WINDOW = EPOCHS * 10**9
 KINDS = ("counter", "up_down", "real", "delta", "gauge", "histogram", "delta_histogram", "exponential", "summary")
-BOUNDS = ((1.0, 2.0, 5.0), (1.0, 5.0), (2.0, 5.0, 9.0), ())
-T0 = 10**18
-SECOND = 10**9
 
 
 def limiter(*, per_metric=0, values=0, drop=(), **options):
@@ -38,59 +35,6 @@ def limiter(*, per_metric=0, values=0, drop=(), **options):
         max_state=config.max_state_size,
         max_exemplars=64,
     )
-
-
-class Source:
-    """One series of a sender, as an SDK would keep it."""
-
-    def __init__(self, kind, labels, draw):
-        self.kind, self.labels, self.draw = kind, labels, draw
-        self.begin(0)
-
-    def begin(self, now):
-        self.start = T0 + now * SECOND
-        self.value, self.counts, self.sum, self.zeros = 0, {}, 0, 0
-        self.bounds = self.draw.choice(BOUNDS[:3] if self.draw.random() < 0.9 else BOUNDS)
-        self.scale = self.draw.choice((0, 0, 1, 2))
-
-    def step(self):
-        draw = self.draw
-        if self.kind == "up_down":
-            self.value += draw.randrange(-5, 6)
-        elif self.kind == "real":
-            self.value += draw.randrange(40) / 8
-        else:
-            self.value += draw.randrange(5)
-        if self.kind in ("delta", "delta_histogram"):
-            self.counts = {}
-        for _ in range(draw.randrange(4)):
-            at = draw.randrange(-6, 7) if self.kind == "exponential" else draw.randrange(len(self.bounds) + 1)
-            self.counts[at] = self.counts.get(at, 0) + 1
-            self.sum += draw.randrange(9)
-        self.zeros += draw.randrange(2)
-
-    def write(self, point, now):
-        kind, draw = self.kind, self.draw
-        point.start_time_unix_nano, point.time_unix_nano = self.start, T0 + now * SECOND
-        for key, value in draw.sample(self.labels, len(self.labels)):
-            point.attributes.add(key=key).value.string_value = value
-        if kind in ("counter", "up_down", "delta") or (kind == "gauge" and draw.random() < 0.5):
-            point.as_int = self.value
-        elif kind in ("real", "gauge"):
-            point.as_double = self.value
-        else:
-            point.count, point.sum = sum(self.counts.values()) + self.zeros, self.sum
-            if kind == "exponential":
-                point.scale, point.zero_count = self.scale, self.zeros
-                for side in (point.positive, point.negative):
-                    side.offset = min(self.counts, default=0)
-                    span = range(side.offset, max(self.counts, default=-1) + 1)
-                    side.bucket_counts.extend(self.counts.get(at, 0) for at in span)
-            elif kind != "summary":
-                point.explicit_bounds.extend(self.bounds)
-                point.bucket_counts.extend(self.counts.get(at, 0) for at in range(len(self.bounds) + 1))
-        if hasattr(point, "exemplars") and draw.random() < 0.3:
-            point.exemplars.add(as_int=now).trace_id = bytes(16)
 
 
 def data_of(metric, kind):
@@ -175,6 +119,7 @@ def compare(payload, expected):
             (attributes(p), (p.start_time_unix_nano, p.time_unix_nano, number_of(p, kind))) for p in points[len(kept) :]
         ]
         assert found == [(labels, point) for labels, point, _ in made]
+        assert [type(number) for _, (_, _, number) in found] == [type(number) for _, (_, _, number), _ in made]
         for point, (_, _, exemplars) in zip(points[len(kept) :], made, strict=True):
             assert list(getattr(point, "exemplars", ())) == exemplars[:64]
 
@@ -210,7 +155,7 @@ def test_it_does_what_the_naive_one_does(options, seed, events):
                 ours.pass_time(0)  # what only a second look removes, because something else had to go before
             naive.pass_epochs(epochs)
             continue
-        if event == "again":     # over a restart
+        if event == "again":  # over a restart
             blob = ours.state_blob()
             ours = limiter(**options)
             ours.load_state(blob)
@@ -223,33 +168,6 @@ def test_it_does_what_the_naive_one_does(options, seed, events):
         assert ours.active == len(naive.admitted)
         assert ours.folded == len(naive.folded)
         assert ours.aggregated == len(naive.aggregates)
-
-
-class Reader:
-    """A backend that adds up what a series came to, over its lives."""
-
-    def __init__(self):
-        self.series = {}
-
-    def read(self, payload):
-        for resource in ExportMetricsServiceRequest.FromString(payload).resource_metrics:
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    for point in metric.sum.data_points:
-                        key = attributes(resource.resource), metric.name, attributes(point)
-                        lives = self.series.setdefault(key, [])
-                        value = exact(point)
-                        assert value >= 0
-                        if lives and lives[-1][0] == point.start_time_unix_nano:
-                            assert point.time_unix_nano <= lives[-1][1] or value >= lives[-1][2], "it fell"
-                            if point.time_unix_nano <= lives[-1][1]:
-                                continue
-                            lives[-1] = point.start_time_unix_nano, point.time_unix_nano, value
-                        elif not lives or point.start_time_unix_nano > lives[-1][0]:
-                            lives.append((point.start_time_unix_nano, point.time_unix_nano, value))
-
-    def total(self):
-        return sum((Fraction(value) for lives in self.series.values() for _, _, value in lives), Fraction())
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -265,33 +183,15 @@ class Reader:
     ids=str,
 )
 def test_what_all_series_come_to_is_the_truth(options, seed):
-    """Whatever is folded, admitted later after a restart of its sender, late or twice: the total is the senders' own."""
+    """Whatever is folded, admitted after a restart of its sender, late or twice: the total is the senders' own."""
     draw, ours, truth, read = random.Random(seed), limiter(**options), Reader(), Reader()
-    sources = {
-        (node, user, zone): Source(draw.choice(("counter", "real")), [("user", user), ("zone", zone)], draw)
-        for node in "12"
-        for user in "abcdef"
-        for zone in "xy"
-    }
-    sent = []
+    sources, sent = counters(draw), []
     for now in range(1, 60):
-        request = ExportMetricsServiceRequest()
-        for node in "12":
-            resource = request.resource_metrics.add()
-            resource.resource.attributes.add(key="node").value.string_value = node
-            metric = resource.scope_metrics.add().metrics.add(name="work")
-            metric.sum.aggregation_temporality, metric.sum.is_monotonic = 2, True
-            for (where, _, _), source in sources.items():
-                if where == node and draw.random() < 0.8:
-                    if draw.random() < 0.05:
-                        source.begin(now)
-                    source.step()
-                    source.write(metric.sum.data_points.add(), now)
-        sent.append(request.SerializeToString())
+        sent.append(report(draw, sources, now).SerializeToString())
         for payload in [sent[-1], *draw.sample(sent, draw.randrange(2))]:
-            truth.read(payload)
+            truth.read(ExportMetricsServiceRequest.FromString(payload))
             limited = ours.limit_request(payload)
-            read.read(payload if limited is None else limited)
+            read.read(ExportMetricsServiceRequest.FromString(payload if limited is None else limited))
         ours.pass_time(SECOND)
         if draw.random() < 0.1:
             blob, ours = ours.state_blob(), limiter(**options)
