@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import math
@@ -12,7 +13,7 @@ import time
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from collector.api import Ack, Batch, BuildContext, Meter, Signal
+from collector.api import Ack, Batch, BuildContext, Meter, RetryableExportError, Signal
 from exporters.prometheus_remote_write import PrometheusRemoteWriteExporter
 from tests.property import prw_metrics
 from tests.property.prw_reference import STALE, Reference
@@ -243,6 +244,35 @@ async def test_one_conflicting_sample_in_a_thousand_costs_itself_alone(make, ser
     assert len(found) == 1000
     assert found[("__name__", f"{namespace}_m617"),] == [(now // 10**6, 1.0)]
     assert found[("__name__", f"{namespace}_m616"),] == [(now // 10**6, 2.0)]
+
+
+async def test_a_histogram_that_makes_prometheus_fail_costs_itself_alone(make, server, namespace):
+    """Debian's Prometheus answers 500 to a native histogram that is out of order, and would for ever."""
+    now = time.time_ns() // SECOND * SECOND
+    exporter = await make(server, namespace=namespace, max_retry_age="1ms", remote_write_queue={"num_consumers": 1})
+
+    def natives(numbers, at):
+        request = ExportMetricsServiceRequest()
+        scope = request.resource_metrics.add().scope_metrics.add()
+        for number in numbers:
+            metric = scope.metrics.add(name=f"n{number}").exponential_histogram
+            metric.aggregation_temporality = 2
+            metric.data_points.add(time_unix_nano=at, count=1, zero_count=1, sum=0)
+        return request.SerializeToString()
+
+    assert await send(exporter, natives([5], now)) == {}
+    staged = exporter.stage(Batch(natives(range(16), now - SECOND), Ack.ignore(), signal=Signal.METRICS))
+    refusals = None
+    for _ in range(30):
+        try:
+            refusals = await exporter.send(staged)
+            break
+        except RetryableExportError:
+            await asyncio.sleep(0.002)
+    assert refusals is not None
+    assert [each.rows.nonzero()[0].tolist() for each in refusals] == [[5]]
+    found = server.histograms(f'{{__name__=~"{namespace}_.*"}}', time.time() + 60)
+    assert len(found) == 16
 
 
 async def test_deltas_are_stored_as_counters(make, server, namespace):

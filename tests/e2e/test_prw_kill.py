@@ -1,0 +1,116 @@
+"""`kill -9` at random moments while deltas flow to a real Prometheus: every counter stays right, at every moment."""
+
+import random
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from gateway_process import Gateway, free_port
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+SERIES = 10
+STEP = 10**8
+
+
+def config(folder, write_url):
+    return {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{free_port()}"}}}},
+        "connectors": {"disk": {}},
+        "exporters": {
+            "prometheus_remote_write": {
+                "endpoint": write_url,
+                "namespace": "killed",
+                "sending_queue": {"batch": {"flush_timeout": "50ms"}},
+            }
+        },
+        "service": {
+            "data_dir": str(folder / "data"),
+            "telemetry": {"metrics": {"address": f"127.0.0.1:{free_port()}"}},
+            "pipelines": {
+                "metrics/in": {"receivers": ["otlp"], "exporters": ["disk"]},
+                "metrics/out": {"receivers": ["disk"], "exporters": ["prometheus_remote_write"]},
+            },
+        },
+    }
+
+
+class Sender(threading.Thread):
+    """Sends a delta a series and step, again and again until it is acknowledged. `sums`: the truth by time in ms."""
+
+    def __init__(self, url, seed):
+        super().__init__(daemon=True)
+        self.url = url
+        self.chooser = random.Random(seed)
+        self.ended = threading.Event()
+        self.sums = [{} for _ in range(SERIES)]
+        self.repeats = 0
+
+    def run(self):
+        end = time.time_ns() // 10**6 * 10**6
+        totals = [0] * SERIES
+        while not self.ended.is_set():
+            begin, end = end, max(end + STEP, time.time_ns() // 10**6 * 10**6)
+            request = ExportMetricsServiceRequest()
+            metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="served")
+            metric.sum.is_monotonic = True
+            metric.sum.aggregation_temporality = 1
+            for series in range(SERIES):
+                value = self.chooser.randint(0, 1000)
+                totals[series] += value
+                self.sums[series][end // 10**6] = totals[series]
+                point = metric.sum.data_points.add(start_time_unix_nano=begin, time_unix_nano=end, as_int=value)
+                point.attributes.add(key="series").value.int_value = series
+            self.deliver(request.SerializeToString())
+            time.sleep(0.02)
+
+    def deliver(self, payload):
+        while True:
+            post = urllib.request.Request(self.url, payload, {"content-type": "application/x-protobuf"})
+            try:
+                with urllib.request.urlopen(post, timeout=5) as reply:
+                    assert reply.status == 200
+                    return
+            except (urllib.error.URLError, OSError):
+                self.repeats += 1
+                time.sleep(0.05)
+
+
+def kill_often(tmp_path, prometheus, kills, seed):
+    chooser = random.Random(seed)
+    with Gateway(config(tmp_path, prometheus.write_url), tmp_path) as gateway:
+        sender = Sender(f"http://{gateway.http}/v1/metrics", seed)
+        sender.start()
+        for _ in range(kills):
+            time.sleep(chooser.uniform(0.1, 1.5))
+            gateway.kill()
+            gateway.start(wait=False)
+            gateway.wait_ready()
+        time.sleep(0.5)
+        sender.ended.set()
+        sender.join(30)
+        gateway.drained()
+        copies = gateway.metric("butterfly_remote_write_duplicate_deltas_total")
+        gateway.terminate()
+    print(f"{kills} kills, {sender.repeats} repeats by the sender, {copies} known deltas in the last life")
+    return sender
+
+
+def check(tmp_path, prometheus, sender):
+    stored = prometheus.samples("killed_served_total", time.time() + 60)
+    assert len(stored) == SERIES
+    for labels, samples in stored.items():
+        truth = sender.sums[int(dict(labels)["series"])]
+        assert {at: value for at, value in samples if truth[at] != value} == {}
+        assert samples[-1] == (max(truth), truth[max(truth)]), "the newest sum has arrived"
+    assert not list((tmp_path / "data").rglob("dead-letter*.jsonl")), "nothing was refused"
+
+
+def test_a_few_kills(tmp_path, prometheus):
+    check(tmp_path, prometheus, kill_often(tmp_path, prometheus, 3, seed=7))
+
+
+@pytest.mark.soak
+def test_sixty_kills(tmp_path, prometheus_v1):
+    check(tmp_path, prometheus_v1, kill_often(tmp_path, prometheus_v1, 60, seed=int(time.time())))
