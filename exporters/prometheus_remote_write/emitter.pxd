@@ -19,6 +19,7 @@ cdef class Emitter:
     cdef Point* point        # the current one, owned by the translator
     cdef Names metric
     cdef uint32_t row
+    cdef size_t first        # the point's first sample
     cdef object bound
     cdef dict bounds
     cdef uint32_t le, quantile

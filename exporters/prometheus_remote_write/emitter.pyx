@@ -65,12 +65,13 @@ cdef class Emitter:
         self, Labels* labels, uint32_t name, uint32_t extra, uint32_t value_symbol, uint32_t at, bint replaces,
         int64_t time, double value, int64_t created
     ) except -1:
-        """One float sample; 1 where there is no room for its series."""
+        """One float sample. 1 where there is no room for its series: then the point has no samples at all."""
         cdef uint32_t series = self.table.series_of(
             labels, name, extra, value_symbol, at, replaces, self.metric.family
         )
         if series == NONE:
             self.table.refuse(self.row, TOO_LARGE)
+            self.table.forget(self.first)
             return 1
         if self.point.flags & NO_RECORDED_VALUE:
             value = from_bits(STALE)

@@ -80,7 +80,7 @@ cdef class SeriesTable:
     cdef Pair* pairs
     cdef size_t pair_count, pair_room
     cdef Series* series
-    cdef size_t series_count, series_room
+    cdef size_t series_count, series_room, label_bytes
     cdef uint32_t* series_slots
     cdef size_t series_mask
     cdef Sample* samples
@@ -109,6 +109,7 @@ cdef class SeriesTable:
     ) except NULL
     cdef Exemplar* new_exemplar(self, size_t labels) except NULL
     cdef int pair_room_for(self, size_t more) except -1
+    cdef int forget(self, size_t first) except -1
     cdef int next_row(self) except -1
     cdef int refuse(self, uint32_t row, uint8_t reason) except -1
     cdef int compare(self, uint32_t one, uint32_t other) noexcept

@@ -11,6 +11,7 @@ import numpy as np
 
 cdef enum:
     MOST_PAIRS = 1 << 25     # label pairs of one staged request: 256 MiB
+    MOST_BYTES = 1 << 30     # of all labels as version 1 writes them: every bucket repeats those of its point
 
 cdef const char* NAME_LABEL = "__name__"
 
@@ -165,8 +166,8 @@ cdef class SeriesTable:
         cdef Pair* pair
         cdef Pair* begin
         cdef Series* series
-        cdef size_t slot
-        cdef uint32_t count = 0, size = 0, each, rest = labels.name_at
+        cdef size_t slot, size = 0
+        cdef uint32_t count = 0, each, rest = labels.name_at
         if self.pair_count + labels.count > MOST_PAIRS:
             return NONE
         self.pair_room_for(labels.count + 2)
@@ -202,6 +203,9 @@ cdef class SeriesTable:
             slot = (slot + 1) & self.series_mask
         for each in range(count):
             size += 10 + self.symbols[begin[each].name].length + self.symbols[begin[each].value].length
+        if self.label_bytes + size > MOST_BYTES:
+            return NONE
+        self.label_bytes += size
         self.series = <Series*>grown(self.series, self.series_count, &self.series_room, sizeof(Series))
         series = self.series + self.series_count
         series.lo = lo
@@ -210,7 +214,7 @@ cdef class SeriesTable:
         series.count = count
         series.family = family
         series.samples = 0
-        series.size = size
+        series.size = <uint32_t>size
         self.pair_count += count
         self.series_count += 1
         self.series_slots[slot] = <uint32_t>self.series_count
@@ -259,6 +263,13 @@ cdef class SeriesTable:
                 raise MemoryError
             self.pairs = moved
             self.pair_room = room
+        return 0
+
+    cdef int forget(self, size_t first) except -1:
+        """Take the samples from `first` on back."""
+        while self.sample_count > first:
+            self.sample_count -= 1
+            self.series[self.samples[self.sample_count].series].samples -= 1
         return 0
 
     cdef int next_row(self) except -1:

@@ -284,6 +284,7 @@ cdef class Translator:
         cdef Point* point = &self.point
         cdef int64_t time, created = 0
         self.row = self.emitter.row = <uint32_t>table.row_count
+        self.emitter.first = table.sample_count
         table.next_row()
         read_point(self.kind, begin, end, point)
         if self.emitter.metric.base == NONE:

@@ -259,6 +259,33 @@ def test_other_bounds_begin_a_new_sum():
     assert [float_of(value) for value in counts.values()] == [3.0, 6.0, 3.0]
 
 
+def test_zero_buckets_of_other_widths_are_merged_and_do_not_creep():
+    made = translator(totals=Accumulator(10, 10**18))
+    steps = (
+        (0.0, 0, -2, [3, 4], (1e-128, 0, ((-1, 3), (0, 4)))),
+        (0.5, 2, 0, [1], (0.5, 5, ((0, 4), (1, 1)))),  # ends where bucket (0.25, 0.5] ends
+        (0.25, 1, -2, [2], (0.5, 8, ((0, 4), (1, 1)))),  # what lies within the wider one is part of it
+        (0.7, 1, 0, [], (1.0, 13, ((1, 1),))),  # in the middle of (0.5, 1], which isn't empty
+        (0.7, 1, 0, [], (1.0, 14, ((1, 1),))),
+        (1.0, 1, 0, [], (1.0, 15, ((1, 1),))),
+    )
+    for second, (threshold, zero, offset, counts, expected) in enumerate(steps, start=1):
+        message = ExportMetricsServiceRequest()
+        metric = message.resource_metrics.add().scope_metrics.add().metrics.add(name="e")
+        metric.exponential_histogram.aggregation_temporality = 1
+        point = metric.exponential_histogram.data_points.add(
+            time_unix_nano=NOW + second * SECOND, zero_threshold=threshold, zero_count=zero, count=zero + sum(counts)
+        )
+        point.positive.offset = offset
+        point.positive.bucket_counts.extend(counts)
+        table = made.translate(message.SerializeToString(), NOW + 100 * SECOND)
+        samples = {}
+        for begin, end in table.lanes:
+            read_v1(WriteRequest.FromString(Messages(table).write_v1(begin, end)), samples, {})
+        (value,) = next(iter(samples.values())).values()
+        assert (float_of(value[4]), value[5], value[7]) == expected
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_delta_that_is_no_number_spoils_nothing(value):
     made = translator(totals=Accumulator(10, 10**18))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import cramjam
@@ -25,13 +26,24 @@ class Backend:
         self.requests = []
         self.headers = []
         self.stored = {}
+        self.in_flight = []
+        self.most_in_flight = 0
+        self.overtaken = set()
 
     async def handle(self, request):
+        """Answer, a moment later; `overtaken` are series that were in two requests at a time."""
         body = bytes(cramjam.snappy.decompress_raw(await request.read()))
         self.headers.append(dict(request.headers))
         version = 2 if request.headers["Content-Type"] == V2_TYPE else 1
         samples = list(self.samples(body, version))
         self.requests.append((version, samples))
+        series = {labels for labels, _, _ in samples}
+        for others in self.in_flight:
+            self.overtaken |= others & series
+        self.in_flight.append(series)
+        self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
+        await asyncio.sleep(0.002)
+        self.in_flight.remove(series)
         if version == 2 and self.version == 1:
             return web.Response(status=204)
         answer = self.rule(self, samples) if self.rule else None

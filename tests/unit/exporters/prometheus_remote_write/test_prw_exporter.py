@@ -218,10 +218,12 @@ async def test_samples_of_a_series_arrive_in_order_one_request_at_a_time(make):
     start = time.time_ns() - 10**12
     async with backend.serving() as url:
         exporter = await make(url, max_samples_per_request=7, remote_write_queue={"num_consumers": 4})
-        payload = b"".join(gauges(NAMES[:10], start + n * 10**9) for n in (3, 1, 2, 0))
+        payload = b"".join(gauges(NAMES[:40], start + n * 10**9) for n in (3, 1, 2, 0))
         await exporter.send(staged(exporter, payload))
-        await exporter.send(staged(exporter, gauges(NAMES[:10], start + 4 * 10**9)))
-    assert len(arrived) == 10
+        await exporter.send(staged(exporter, gauges(NAMES[:40], start + 4 * 10**9)))
+    assert backend.most_in_flight == 4
+    assert backend.overtaken == set()
+    assert len(arrived) == 40
     for times in arrived.values():
         assert times == sorted(times)
         assert len(times) == 5

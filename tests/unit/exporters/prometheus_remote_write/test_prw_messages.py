@@ -219,3 +219,15 @@ def test_quantiles_and_bounds_are_decimals():
     assert [bound_text(each) for each in (0.1, 1.0, 1e22, 5e-7, math.inf, -math.inf, -0.5, 1e-9)] == [
         b"0.1", b"1", b"10000000000000000000000", b"0.0000005", b"+Inf", b"-Inf", b"-0.5", b"0.000000001",
     ]  # fmt: skip
+
+
+def test_a_small_request_of_endless_labels_is_not_sent():
+    made, metrics = request()
+    metric = metrics.add(name="h")
+    metric.histogram.aggregation_temporality = 2
+    point = metric.histogram.data_points.add(time_unix_nano=NOW, explicit_bounds=range(3000), bucket_counts=[0] * 3001)
+    point.attributes.add(key="a").value.string_value = "x" * 500_000  # 1.5 GB, were every bucket to carry it
+    metrics.add(name="m").gauge.data_points.add(time_unix_nano=NOW, as_int=1)
+    table = translator().translate(made.SerializeToString(), NOW)
+    assert [REASONS[each] for each in table.reasons] == ["too_large", ""]
+    assert table.lanes == [(0, 1)], "nor is a part of it"
