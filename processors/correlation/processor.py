@@ -125,7 +125,8 @@ class Correlation(Processor):
             return told
         number = _OF_LOG if what == "log" else _OF_EXEMPLAR
         rows = np.fromiter(traces, np.intp, len(traces))
-        _, size = find_text(payload, messages[0][rows], messages[1][rows], number, self._attribute)
+        keys = [self._attribute, *self._on_spans]
+        _, size = _first(payload, messages[0][rows], messages[1][rows], number, keys)
         for row in rows[size == 0].tolist():
             request_id = self._ids.ask(traces[row])
             if request_id is not None:
