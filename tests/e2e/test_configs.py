@@ -8,9 +8,10 @@ import pytest
 import yaml
 from gateway_process import BUTTERFLY, ROOT, Gateway, free_port
 
+from collector.api import Signal
 from collector.export_queue.dead_letter import read
 from collector.telemetry.catalogue import CATALOGUE
-from collector.testing.batches import traces_payload
+from collector.testing.batches import payload_of, traces_payload
 from collector.wire import validate
 
 HERE = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -48,6 +49,7 @@ def test_there_are_some():
         "jaeger.yaml",
         "in-memory.yaml",
         "gateway-kafka.yaml",
+        "gateway.yaml",
     }
     assert set(WARNINGS) <= {path.name for path in CONFIGS}
 
@@ -79,12 +81,14 @@ def test_it_boots_takes_a_request_and_ends_in_time(path, tmp_path, request):
         subprocess.run([*BUTTERFLY, "kafka", "init", "-c", str(made)], check=True, env=HERE, timeout=60)
     with Gateway(config, tmp_path) as gateway:
         assert gateway.get("/readyz") == (200, "ok\n")
-        export = urllib.request.Request(
-            f"http://{gateway.http}/v1/traces", traces_payload(20), {"content-type": "application/x-protobuf"}
-        )
-        with urllib.request.urlopen(export, timeout=10) as reply:
-            assert (reply.status, reply.read()) == (200, b"")
-        assert gateway.metric("butterfly_receiver_requests_total", outcome="ok") == 1
+        signals = {name.partition("/")[0] for name in config["service"]["pipelines"]}
+        for signal in signals:
+            payload = payload_of(Signal(signal))
+            headers = {"content-type": "application/x-protobuf"}
+            export = urllib.request.Request(f"http://{gateway.http}/v1/{signal}", payload, headers)
+            with urllib.request.urlopen(export, timeout=10) as reply:
+                assert (reply.status, reply.read()) == (200, b"")
+        assert gateway.metric("butterfly_receiver_requests_total", outcome="ok") == len(signals)
         exposed(gateway)
         gateway.terminate()
         assert "Traceback" not in gateway.log.read_text()
