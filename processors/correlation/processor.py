@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,6 +165,7 @@ def _body(payload: bytes, index: Any, row: int) -> bytes:
     return payload[start : start + int(index.length[row])]
 
 
+@lru_cache(10_000)  # the records of a request come together
 def _attribute(number: int, key: bytes, value: bytes) -> bytes:
     """A field of one KeyValue with a string."""
     text = b"\x0a" + _varint(len(value)) + value

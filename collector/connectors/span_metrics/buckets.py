@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 SCALE = 6
 """Exponential buckets are kept 64 to a power of two, and made coarser when they are reported."""
-_SHIFT = 1 << 20
+_ZERO = -(1 << 14)
+"""The number of the bucket of 0: below those of all durations, which lie within 2**-40 to 2**74 units."""
+_SPAN = 1 << 15
+_LOOSE = 100_000
 
 
 class ExplicitBuckets:
@@ -27,6 +30,10 @@ class ExplicitBuckets:
     def number(self, durations: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The bucket of each duration."""
         return np.searchsorted(self.bounds, durations, side="left")
+
+    def coarse(self, buckets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What of the buckets an exemplar each is enough for."""
+        return buckets
 
     def add(self, series: NDArray[np.int64], buckets: NDArray[np.int64], weights: Any, size: int) -> None:
         """Count spans; there are `size` series now."""
@@ -46,58 +53,73 @@ class ExplicitBuckets:
 
 
 class ExponentialBuckets:
-    """Sparse counts by series and bucket of scale `SCALE`; bucket i holds (2**(i/64), 2**((i+1)/64)] units."""
+    """Sparse counts by series and bucket of scale `SCALE`; bucket i holds (2**(i/64), 2**((i+1)/64)] units.
+
+    Kept as two sorted columns, what came since in pieces behind them until they are many.
+    """
 
     def __init__(self, unit_ns: int) -> None:
         self._unit_ns = unit_ns
-        self.zeros: dict[int, float] = {}
-        self.counts: dict[int, dict[int, float]] = {}
+        self._keys: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._counts: NDArray[np.float64] = np.zeros(0, np.float64)
+        self._pieces: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        self._loose = 0
 
     def number(self, durations: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The bucket of each duration; 0 is in none, and has a number of its own below all."""
         logs = np.log2(np.maximum(durations, 1) / self._unit_ns)
         exact = np.ceil(logs * (1 << SCALE)).astype(np.int64) - 1
-        return np.where(durations == 0, np.int64(-1 - _SHIFT), exact)
+        return np.where(durations == 0, np.int64(_ZERO), exact)
+
+    def coarse(self, buckets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What of the buckets an exemplar each is enough for: the powers of two."""
+        return buckets >> SCALE
 
     def add(self, series: NDArray[np.int64], buckets: NDArray[np.int64], weights: Any, size: int) -> None:
         """Count spans."""
         del size
-        key, where = np.unique(series * (4 * _SHIFT) + buckets + 2 * _SHIFT, return_inverse=True)
-        for each, count in zip(key.tolist(), np.bincount(where, weights).tolist(), strict=True):
-            number, bucket = divmod(each, 4 * _SHIFT)
-            bucket -= 2 * _SHIFT
-            if bucket < -_SHIFT:
-                self.zeros[number] = self.zeros.get(number, 0) + count
-            else:
-                of_series = self.counts.setdefault(number, {})
-                of_series[bucket] = of_series.get(bucket, 0) + count
+        keys, where = np.unique(series * _SPAN + (buckets - _ZERO), return_inverse=True)
+        self._pieces.append((keys, np.bincount(where, weights).astype(np.float64)))
+        self._loose += len(keys)
+        if self._loose > _LOOSE:
+            self._gather()
 
-    def reported(self, series: int, max_size: int) -> tuple[int, int, list[float]]:
-        """(scale, offset, counts) in at most `max_size` buckets."""
-        counts = self.counts.get(series)
-        if not counts:
-            return SCALE, 0, []
-        scale, low, high = SCALE, min(counts), max(counts)
-        while high - low >= max_size:
-            scale, low, high = scale - 1, low >> 1, high >> 1
-        dense = [0.0] * (high - low + 1)
-        for bucket, count in counts.items():
-            dense[(bucket >> (SCALE - scale)) - low] += count
-        return scale, low, dense
+    def _gather(self) -> None:
+        if not self._pieces:
+            return
+        keys = np.concatenate([self._keys, *(keys for keys, _ in self._pieces)])
+        counts = np.concatenate([self._counts, *(counts for _, counts in self._pieces)])
+        self._keys, where = np.unique(keys, return_inverse=True)
+        self._counts = np.bincount(where, counts).astype(np.float64, copy=False)
+        self._pieces.clear()
+        self._loose = 0
+
+    def reported(self, series: int, max_size: int) -> tuple[int, int, list[float], float]:
+        """(scale, offset, counts, zeros), the counts in at most `max_size` buckets."""
+        self._gather()
+        begin, end = np.searchsorted(self._keys, [series * _SPAN, (series + 1) * _SPAN])
+        buckets: NDArray[np.int64] = self._keys[begin:end] % _SPAN + _ZERO
+        counts = self._counts[begin:end]
+        zeros = 0.0
+        if len(buckets) and buckets[0] == _ZERO:
+            zeros, buckets, counts = float(counts[0]), buckets[1:], counts[1:]
+        if not len(buckets):
+            return SCALE, 0, [], zeros
+        scale = SCALE
+        while int(buckets[-1] - buckets[0]) >= max_size:
+            scale, buckets = scale - 1, np.right_shift(buckets, 1)
+        low = int(buckets[0])
+        return scale, low, np.bincount(buckets - low, counts).tolist(), zeros
 
     def snapshot(self, size: int) -> bytes:
-        """Everything, as rows of four numbers."""
+        """Everything, the keys and then the counts."""
         del size
-        rows = [(series, bucket, 1.0, count) for series, each in self.counts.items() for bucket, count in each.items()]
-        rows += [(series, 0, 0.0, count) for series, count in self.zeros.items()]
-        return np.array(rows, np.float64).tobytes()
+        self._gather()
+        return self._keys.tobytes() + self._counts.tobytes()
 
     def restore(self, blob: bytes, size: int) -> None:
         """What `snapshot` gave. Raises `ValueError`."""
-        for series, bucket, positive, count in np.frombuffer(blob, np.float64).reshape(-1, 4).tolist():
-            if not 0 <= series < size:
-                raise ValueError("a bucket of no series")
-            if positive:
-                self.counts.setdefault(int(series), {})[int(bucket)] = count
-            else:
-                self.zeros[int(series)] = count
+        keys, counts = np.frombuffer(blob, np.int64).reshape(2, -1)
+        if len(keys) and not (keys[0] >= 0 and keys[-1] < size * _SPAN and (np.diff(keys) > 0).all()):
+            raise ValueError("a bucket of no series")
+        self._keys, self._counts = keys.copy(), counts.view(np.float64).copy()

@@ -68,7 +68,7 @@ class SpanCounter(Stateful):
         self._changed = True
         if self._candidates is not None:
             rows = np.arange(index.count) if batch.mask is None else np.flatnonzero(batch.mask)
-            self._candidates.offer(index, rows, series, buckets, durations)
+            self._candidates.offer(index, rows, series, self._aggregate.buckets.coarse(buckets), durations)
         return (batch,)
 
     def tick(self, now_ns: int) -> Iterable[Batch]:

@@ -91,11 +91,11 @@ class Report:
         else:
             point = metric.exponential_histogram.data_points.add()
             exponential = self._options.histogram.exponential
-            scale, offset, dense = buckets.reported(series, exponential.max_size if exponential else 1)
+            scale, offset, dense, zeros = buckets.reported(series, exponential.max_size if exponential else 1)
             counts = [round(each) for each in dense]
             point.scale, point.positive.offset = scale, offset
             point.positive.bucket_counts.extend(counts)
-            point.zero_count = round(buckets.zeros.get(series, 0))
+            point.zero_count = round(zeros)
             point.count = sum(counts) + point.zero_count
         point.sum = float(aggregate.sums_ns[series]) / self._unit_ns
         for each in exemplars:
