@@ -51,9 +51,7 @@ def _double_text(value: float) -> bytes:
     if value == 0 or 1e-6 <= abs(value) < 1e21:
         return bound_text(value)
     mantissa, _, exponent = repr(value).partition("e")
-    if not exponent:
-        mantissa, _, exponent = f"{value:.17e}".partition("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent):+d}".replace("e-0", "e-").encode()
+    return f"{mantissa}e{int(exponent):+d}".encode()
 
 
 def _plain(value: AnyValue) -> Any:

@@ -15,6 +15,7 @@ from exporters.prometheus_remote_write.naming import Names
 from exporters.prometheus_remote_write.reasons import REASONS
 from exporters.prometheus_remote_write.text import bound_text, value_text
 from exporters.prometheus_remote_write.translate import Translator
+from tests.property.otlp_messages import untidy
 from tests.property.prw_metrics import NOW, metrics_request
 from tests.property.prw_reference import Reference, read_v1, read_v2
 
@@ -64,7 +65,9 @@ def content(table, version):
 @given(seed=st.integers(0, 1 << 32), options=st.sampled_from(SETTINGS))
 @settings(max_examples=300, deadline=None)
 def test_the_content_is_the_references(seed, options):
-    payload = metrics_request(random.Random(seed)).SerializeToString()
+    chooser = random.Random(seed)
+    message = metrics_request(chooser)
+    payload = untidy(chooser, message) if seed % 2 else message.SerializeToString()
     expected = Reference(**options).translate(payload)
     table = translator(**options).translate(payload, NOW)
     reasons = {row: REASONS[reason] for row, reason in enumerate(table.reasons) if reason}

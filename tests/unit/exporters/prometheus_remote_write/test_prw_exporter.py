@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from collector.api import Ack, Batch, BuildContext, Meter, RetryableExportError, Signal
+from collector.api import Ack, Batch, BuildContext, ConfigError, Meter, RetryableExportError, Signal
 from collector.export_queue.dead_letter import DeadLetter, read
 from collector.export_queue.queue import ExportQueue
 from collector.telemetry.ledger import Account
@@ -333,3 +333,9 @@ async def test_the_queue_dead_letters_the_refused_points_alone(make, tmp_path):
     assert found == {"future": (1, ["later"]), "bad_request": (1, ["m3"])}
     assert len(backend.stored) == 9
     assert (account.delivered, account.held, account.imbalance()) == (9, 0, 0)
+
+
+async def test_the_sums_belong_to_one_process(make):
+    await make("http://127.0.0.1:9/write")
+    with pytest.raises(ConfigError, match="another process"):
+        await make("http://127.0.0.1:9/write")
