@@ -11,6 +11,16 @@ LEVEL = "level"
 OVERFLOW = "butterfly_overflow"
 """The label, always "true", of the streams that take what would make too many."""
 
+LEVELS = ("unknown", "trace", "debug", "info", "warn", "error", "fatal")
+"""What a severity comes to; the first is for those that say nothing."""
+
+BUILT_IN_NAMES = (
+    *("trace_id", "span_id", "request_id", "node_id", "component", "level", "severity_text", "severity_number"),
+    *("observed_timestamp", "event_name", "flags", "dropped_attributes_count", "scope_name", "scope_version"),
+    "line_truncated",
+)
+"""Names of structured metadata that come from a record's own fields, in the order of the enum in `records.pxd`."""
+
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]")
 
 
