@@ -10,7 +10,7 @@ from collector.api import Malformed
 from processors.cardinality_limiter.rules import ACTIONS
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from processors.cardinality_limiter.aggregate cimport (
@@ -26,15 +26,19 @@ from processors.cardinality_limiter.point cimport (
 )
 from processors.cardinality_limiter.siphash cimport Hash, add_hash, both, siphash, take_hash
 from processors.cardinality_limiter.table cimport (
-    ADMITTED, AGGREGATE, FREE, LABEL, MEMBER, VALUE, Entry, Table, table_add, table_at, table_bytes, table_find,
-    table_free, table_init, table_remove,
+    ADMITTED, AGGREGATE, FREE, LABEL, MEMBER, NUMBER_MASK, VALUE, Entry, Table, table_add, table_at, table_bytes,
+    table_find, table_free, table_init, table_remove,
 )
 from processors.pii_scrubber.edits cimport (
     PLAIN, Edit, Edits, Frame, add_edit, add_up, copy_edited, enter, free_edits, new_bytes,
 )
 from processors.pii_scrubber.wire cimport BYTES, VARINT, Field, read_field
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void *) noexcept nogil
+
 cdef enum:
+    AT_ONCE = 32             # points that are looked up together, so that memory is waited for once
     MOST_ATTRIBUTES = 128    # of one point that can be removed one by one
     LONGEST_NAME = 1024      # of a metric that is kept as its key
     LONGEST_LABEL = 256
@@ -77,6 +81,10 @@ cdef struct Attribute:
     const uint8_t *key
     size_t key_size
     bint offending
+
+cdef struct Waiting:
+    Field field
+    Hash hash
 
 
 def keyed_hash(bytes key not None, bytes data not None):
@@ -170,6 +178,8 @@ cdef class Limiter:
     # of the point:
     cdef Attribute[MOST_ATTRIBUTES] attributes
     cdef uint32_t attribute_count
+    cdef uint32_t attributes_read            # of an earlier point of the request
+    cdef Waiting[AT_ONCE] waiting
     cdef bint crowded                        # there are more
     cdef bint overflowed                     # by its sender
     cdef Hash sum
@@ -265,6 +275,7 @@ cdef class Limiter:
         cdef uint64_t size = end - at
         cdef bytes edited
         self.removed = self.dropped = self.sent = 0
+        self.attributes_read = 0
         self.tenant_key = tenant
         self.tenant = siphash(self.key, <const uint8_t *>PyBytes_AS_STRING(tenant), PyBytes_GET_SIZE(tenant))
         try:
@@ -425,7 +436,7 @@ cdef class Limiter:
         cdef const uint8_t *last = NULL
         cdef Py_ssize_t before = self.edits.count
         cdef uint64_t kept = 0, removed_before = self.removed
-        cdef int fate
+        cdef int waiting
         name.body = name.after = unit.body = unit.after = at
         self.kind = 0
         while at < message.after:
@@ -474,20 +485,22 @@ cdef class Limiter:
                 continue
             enter(&data, &frame, field.sized, field.body, field.after)
             here = field.body
+            waiting = 0
             while here < field.after:
                 if read_field(here, field.after, &inner) < 0:
                     raise Malformed("not an OTLP request")
                 here = inner.after
                 if inner.number != 1 or inner.wire != BYTES:
                     continue
-                fate = self.judge_point(&inner)
-                if fate == KEEP:
-                    kept += 1
-                    continue
-                self.removed += 1
-                self.dropped += fate == REMOVE
-                if add_edit(&self.edits, &data, inner.start, inner.after, PLAIN) == NULL:
-                    raise MemoryError
+                self.read_attributes(&inner)
+                self.waiting[waiting].field = inner
+                self.waiting[waiting].hash = both(self.key, self.stream, self.sum)
+                prefetch(&self.series.slots[self.waiting[waiting].hash.lo & (self.series.capacity - 1)])
+                waiting += 1
+                if waiting == AT_ONCE:
+                    kept += self.judge_waiting(&data, waiting)
+                    waiting = 0
+            kept += self.judge_waiting(&data, waiting)
             if field.start == last and self.touched:
                 kept += self.send(&data, field.after)
         if kept == 0 and self.removed != removed_before:
@@ -546,17 +559,43 @@ cdef class Limiter:
 
     # -- one point
 
-    cdef int judge_point(self, const Field *message) except -1:
+    cdef uint64_t judge_waiting(self, Frame *data, int count) except? 0xFFFFFFFF:
+        """Judge the points that wait, in order; returns how many of them pass."""
+        cdef uint64_t kept = 0
+        cdef uint32_t slot, number = 0
+        cdef int i, fate
+        cdef Entry *entry
+        cdef Waiting *each
+        for i in range(count):
+            slot = self.series.slots[self.waiting[i].hash.lo & (self.series.capacity - 1)]
+            if slot != <uint32_t>0xFFFFFFFF:
+                prefetch(table_at(&self.series, slot & NUMBER_MASK))
+        for i in range(count):
+            each = &self.waiting[i]
+            if self.group is not None:
+                entry = table_find(&self.series, each.hash, &number)
+                if entry != NULL and entry.kind == ADMITTED and entry.epoch == self.epoch:
+                    kept += 1
+                    continue
+            fate = self.judge_point(&each.field, each.hash)
+            if fate == KEEP:
+                kept += 1
+                continue
+            self.removed += 1
+            self.dropped += fate == REMOVE
+            if add_edit(&self.edits, data, each.field.start, each.field.after, PLAIN) == NULL:
+                raise MemoryError
+        return kept
+
+    cdef int judge_point(self, const Field *message, Hash hashed) except -1:
         """KEEP, FOLD or REMOVE; what is folded has been."""
         cdef uint32_t number = 0
         cdef Entry *entry
-        cdef Hash hashed
         cdef int fate
-        self.read_attributes(message)
         if self.group is None:
             self.count_refused(BY_METRICS, DROP)
             return REMOVE
-        hashed = both(self.key, self.stream, self.sum)
+        self.read_attributes(message)
         entry = table_find(&self.series, hashed, &number)
         if entry != NULL:
             if entry.kind == ADMITTED:
@@ -601,13 +640,17 @@ cdef class Limiter:
             if self.attribute_count < MOST_ATTRIBUTES:
                 attribute = &self.attributes[self.attribute_count]
                 self.attribute_count += 1
+                if self.attribute_count > self.attributes_read or not is_again(attribute, &field):
+                    self.read_attribute(&field, attribute)
             else:
                 self.crowded = True
                 attribute = &spare
-            self.read_attribute(&field, attribute)
+                self.read_attribute(&field, attribute)
             add_hash(&self.sum, attribute.hash)
             if attribute.hash.hi == self.overflow.hi and attribute.hash.lo == self.overflow.lo:
                 self.overflowed = True
+        if self.attribute_count > self.attributes_read:
+            self.attributes_read = self.attribute_count
         return 0
 
     cdef bint may_pass(self) except -1:
@@ -1311,6 +1354,19 @@ cdef class Limiter:
             limit, action = group.rule.label(label.name)
             label.limit, label.action = min(limit, 0xFFFFFFFF), action
         return 0
+
+
+cdef inline bint is_again(Attribute *attribute, const Field *field) noexcept:
+    """Whether a point has the attribute that another had in the same place, as neighbours often have: then it needs no
+    hash of its own."""
+    cdef size_t size = field.after - field.start
+    if size != <size_t>(attribute.after - attribute.start) or memcmp(attribute.start, field.start, size):
+        return False
+    attribute.key = field.start + (attribute.key - attribute.start)
+    attribute.start = field.start
+    attribute.after = field.after
+    attribute.offending = False
+    return True
 
 
 cdef uint32_t put_in(list parts, list vacant, object part) except? 0xFFFFFFFE:

@@ -69,7 +69,7 @@ class Sender:
                 kind = draw.choice(self.kinds)
                 metric = scope.metrics.add(name=kind)
                 data = data_of(metric, kind)
-                for _ in range(draw.randrange(1, 7)):
+                for _ in range(draw.choice((1, 2, 4, 6, 6, 70))):
                     self.point(kind, node, data.data_points.add())
         return request.SerializeToString()
 
