@@ -142,9 +142,9 @@ def post(gateway: Gateway, signal: Signal, payload: bytes) -> bytes:
         return reply.read()
 
 
-def assert_samples(prometheus: Any, payloads: Iterable[bytes], until: float) -> int:
-    """Exactly these metrics are in Prometheus, every value, bucket and label; how many samples that is."""
-    wanted, found = expected(payloads), stored_in(prometheus, EVERYTHING, until)
+def assert_samples(prometheus: Any, payloads: Iterable[bytes], until: float, selector: str = EVERYTHING) -> int:
+    """Exactly these metrics are what `selector` finds, every value, bucket and label; how many samples that is."""
+    wanted, found = expected(payloads), stored_in(prometheus, selector, until)
     assert wanted.samples
     compare(wanted.samples, found.samples)
     compare(wanted.histograms, found.histograms)
@@ -196,10 +196,10 @@ def compare(wanted: dict[Any, Any], found: dict[Any, Any]) -> None:
             raise AssertionError(f"{key} has {found[key]} and should have {values}")
 
 
-def assert_entries(victoria_logs: Any, payloads: Iterable[bytes], *, copies: bool = False) -> int:
-    """Exactly these log records are in VictoriaLogs, every field; how many. `copies`: some may be there repeatedly."""
+def assert_entries(victoria_logs: Any, payloads: Iterable[bytes], query: str = "*", *, copies: bool = False) -> int:
+    """Exactly these log records are what `query` finds, every field; how many. `copies`: some may be there again."""
     wanted = Counter(map(without_added_id, expected_entries(map(with_trace_context, payloads)).elements()))
-    found = Counter(map(without_added_id, stored_entries(victoria_logs).elements()))
+    found = Counter(map(without_added_id, stored_entries(victoria_logs, query).elements()))
     assert wanted
     missing, extra = wanted - found, found - wanted
     if copies:

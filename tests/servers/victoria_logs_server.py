@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.servers.backend import Backend, built
@@ -50,6 +53,7 @@ class VictoriaLogs(Backend):
             "-retentionPeriod=100y",
             "-futureRetention=100y",
             "-inmemoryDataFlushInterval=1s",
+            "-search.maxQueryDuration=600s",
             "-defaultMsgValue=",
             *self._arguments,
         ]
@@ -60,9 +64,14 @@ class VictoriaLogs(Backend):
         The line is `_msg`, the time `_time` (RFC 3339, nanoseconds), the labels `_stream`; each label and each piece
         of structured metadata is a field of its own. In no order. What was pushed a moment ago is found.
         """
+        return [json.loads(line) for line in self.lines(query)]
+
+    def lines(self, query: str = "*") -> Iterator[bytes]:
+        """The same as JSON, one after the other, however many there are."""
         self.get("/internal/force_flush")
-        answer = self.get("/select/logsql/query", query=query)
-        return [json.loads(line) for line in answer.splitlines() if line]
+        body = urllib.parse.urlencode({"query": query, "timeout": "600s"}).encode()
+        with urllib.request.urlopen(f"{self._url}/select/logsql/query", body, timeout=600) as reply:
+            yield from (line for line in reply if line.strip())
 
     def count(self, query: str = "*") -> int:
         """How many entries it finds."""
