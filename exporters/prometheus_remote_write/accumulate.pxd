@@ -23,7 +23,7 @@ cdef struct Total:
     uint64_t lo, hi
     uint64_t start           # ns, of the first interval
     uint64_t[ENDS] ends      # ns, the newest first; 0 where there were fewer
-    uint64_t seen            # ns, our own clock
+    uint64_t seen            # ns, the newest time of any series when this one got its last delta
     uint64_t count, zero
     double sum, threshold
     double* bounds

@@ -83,7 +83,8 @@ cdef class Translator:
     cdef Point point
     cdef uint32_t kind, temporality, row
     cdef bint monotonic
-    cdef uint64_t newest
+    cdef uint64_t newest     # time of the resource's points
+    cdef uint64_t latest     # time of all deltas: sums go stale by it, so that our own clock may step
 
     def __init__(
         self, bytes key, Accumulator totals, *, names, render, bound, external=(), bint resource_labels=False,
@@ -377,7 +378,9 @@ cdef class Translator:
         cdef int result = 0
         lo = labels.lo + mix(self.table.symbols[self.emitter.metric.base].lo, self.kind)
         hi = labels.hi + mix(self.table.symbols[self.emitter.metric.base].hi, self.kind)
-        place = self.totals.place(lo, hi, <uint8_t>self.kind, point.start, point.time, self.now, &total)
+        if point.time > self.latest:
+            self.latest = point.time
+        place = self.totals.place(lo, hi, <uint8_t>self.kind, point.start, point.time, self.latest, &total)
         if place == FULL:
             self.table.refuse(self.row, STREAM_LIMIT)
             return False
@@ -410,7 +413,7 @@ cdef class Translator:
                 ):
                     self.table.refuse(self.row, UNSUPPORTED_SCALE)
                     return False
-            self.totals.commit(total, begin, point.time, self.now)
+            self.totals.commit(total, begin, point.time, self.latest)
         point.value = total.sum
         point.sum = total.sum
         point.has_sum = total.has_sum

@@ -242,6 +242,15 @@ def test_no_more_series_than_allowed_and_stale_ones_make_room():
     assert len(expired) == 2
 
 
+def test_our_clock_may_step_by_a_day_and_no_sum_is_forgotten():
+    totals = Accumulator(10, 60 * SECOND)
+    made = translator(totals=totals)
+    for second, now in ((1, NOW), (2, NOW + 86_400 * SECOND), (3, NOW + 10 * SECOND)):
+        made.translate(request([("sum", series, second, 1) for series in range(second)]), now)
+        assert totals.take_changes()[1] == []
+    assert totals.count == 3
+
+
 def test_other_bounds_begin_a_new_sum():
     made = translator(totals=Accumulator(10, 10**18))
     samples = {}
