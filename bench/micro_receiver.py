@@ -42,7 +42,7 @@ class Commits:
         self._loop = asyncio.get_running_loop()
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._open: list[Callable[[Outcome, str], None]] = []
+        self._open: list[Callable[[Outcome, str, int], None]] = []
         self.requests = 0
         self.warm = asyncio.Event()
 
@@ -61,7 +61,7 @@ class Commits:
         payload: bytes,
         *,
         count: int,
-        on_done: Callable[[Outcome, str], None],
+        on_done: Callable[[Outcome, str, int], None],
         context: Context = ANONYMOUS,
     ) -> None:
         del payload, count, context
@@ -82,7 +82,7 @@ class Commits:
         with self._lock:
             done, self._open = self._open, []
         for on_done in done:
-            on_done(Outcome.DELIVERED, "")
+            on_done(Outcome.DELIVERED, "", 0)
         if self.requests >= _WARM:
             self.warm.set()
 

@@ -18,6 +18,9 @@ from collector.errors import AckError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    OnDone = Callable[["Outcome", str], None]
+    OnCounted = Callable[["Outcome", str, int | None], None]
+
 
 class Outcome(IntEnum):
     """What became of a batch; the larger is the worse, and the worst wins."""
@@ -26,10 +29,11 @@ class Outcome(IntEnum):
     """Everything that must own the data owns it."""
     FILTERED = 1
     """A processor removed it on purpose."""
-    RETRY = 2
-    """Nothing owns it; the sender may send it again."""
-    REJECTED = 3
-    """No backend will ever take it. It is in the dead letter, with its reason."""
+    REJECTED = 2
+    """No backend will ever take it, or a part of it: what was refused is in the dead letter, with its reason."""
+    RETRY = 3
+    """Nothing owns it, or a part of it; the sender may send it again. The worst: a part that is safe in the dead letter
+    must not answer for one that is nowhere."""
 
 
 _leaks = 0
@@ -44,22 +48,44 @@ def _nobody(_outcome: Outcome, _reason: str) -> None:
     """Nobody waits."""
 
 
+def _tell(on_done: Callable[..., None], outcome: Outcome, reason: str, refused: int | None, *, counted: bool) -> None:
+    if counted:
+        on_done(outcome, reason, refused)
+    else:
+        on_done(outcome, reason)
+
+
 class Ack:
     """One completion. `on_done(outcome, reason)` is called exactly once."""
 
-    __slots__ = ("_on_done", "_open", "_reason", "_worst")
+    __slots__ = ("_counted", "_on_done", "_open", "_reason", "_refused", "_worst")
 
-    def __init__(self, on_done: Callable[[Outcome, str], None]) -> None:
-        self._on_done: Callable[[Outcome, str], None] | None = on_done
+    def __init__(self, on_done: OnDone) -> None:
+        self._on_done: Callable[..., None] | None = on_done
+        self._counted = False
         self._open = 0
+        self._refused: int | None = 0
         self._worst = Outcome.DELIVERED
         self._reason = ""
 
-    def resolve(self, outcome: Outcome, reason: str = "") -> None:
-        """End this ack. Raises `AckError` when it was resolved, forked or joined before."""
+    @classmethod
+    def counted(cls, on_done: OnCounted) -> Ack:
+        """An ack whose `on_done(outcome, reason, refused)` also hears how many items REJECTED is about: None means all.
+
+        Where several batches were merged, or one was shown to several, that is the largest number that it can be.
+        """
+        ack = cls(on_done)  # type: ignore[arg-type]
+        ack._counted = True
+        return ack
+
+    def resolve(self, outcome: Outcome, reason: str = "", refused: int | None = None) -> None:
+        """End this ack; `refused` is how many items REJECTED is about, where it isn't all.
+
+        Raises `AckError` when it was resolved, forked or joined before.
+        """
         if self._on_done is None or self._open:
             raise AckError("this acknowledgement was already resolved, forked or joined")
-        self._finish(outcome, reason)
+        self._finish(outcome, reason, refused if outcome is Outcome.REJECTED else 0)
 
     def fork(self, n: int) -> list[Ack]:
         """`n` acks that together stand for this one, which can't be resolved directly any more. `n` >= 1."""
@@ -68,7 +94,7 @@ class Ack:
         if n < 1:
             raise ValueError("an acknowledgement is forked into at least one")
         self._open = n
-        return [Ack(self._child_done) for _ in range(n)]
+        return [Ack.counted(self._child_done) for _ in range(n)]
 
     def reclaim(self) -> Ack | None:
         """An ack in place of this one, for whoever gave it away and got an exception back.
@@ -76,7 +102,9 @@ class Ack:
         What was forked from it counts no more. None when it was resolved or joined: then somebody else answers.
         """
         on_done, self._on_done = self._on_done, None
-        return None if on_done is None else Ack(on_done)
+        if on_done is None:
+            return None
+        return Ack.counted(on_done) if self._counted else Ack(on_done)
 
     @staticmethod
     def join(acks: Sequence[Ack]) -> Ack:
@@ -88,11 +116,11 @@ class Ack:
             raise AckError("an acknowledgement to join was already resolved, forked or joined")
         taken = [ack._take() for ack in acks]  # noqa: SLF001 - of the same class
 
-        def all_done(outcome: Outcome, reason: str) -> None:
-            for on_done in taken:
-                on_done(outcome, reason)
+        def all_done(outcome: Outcome, reason: str, refused: int | None) -> None:
+            for on_done, counted in taken:
+                _tell(on_done, outcome, reason, refused, counted=counted)
 
-        return Ack(all_done)
+        return Ack.counted(all_done)
 
     @staticmethod
     def ignore() -> Ack:
@@ -104,30 +132,34 @@ class Ack:
         """Whether this ack can no longer be resolved by its holder."""
         return self._on_done is None or self._open > 0
 
-    def _take(self) -> Callable[[Outcome, str], None]:
+    def _take(self) -> tuple[Callable[..., None], bool]:
         if self._on_done is None or self._open:
             raise AckError("this acknowledgement was already resolved, forked or joined")
         on_done, self._on_done = self._on_done, None
-        return on_done
+        return on_done, self._counted
 
-    def _child_done(self, outcome: Outcome, reason: str) -> None:
+    def _child_done(self, outcome: Outcome, reason: str, refused: int | None) -> None:
         if outcome > self._worst:
             self._worst, self._reason = outcome, reason
+        if refused is None or self._refused is None:
+            self._refused = None
+        else:
+            self._refused += refused
         self._open -= 1
         if self._open == 0:
-            self._finish(self._worst, self._reason)
+            self._finish(self._worst, self._reason, self._refused)
 
-    def _finish(self, outcome: Outcome, reason: str) -> None:
+    def _finish(self, outcome: Outcome, reason: str, refused: int | None) -> None:
         on_done, self._on_done = self._on_done, None
         if on_done is not None:
-            on_done(outcome, reason)
+            _tell(on_done, outcome, reason, refused, counted=self._counted)
 
     def __del__(self) -> None:
         # A fork's parent lives as long as its children (they hold its bound method), so this one has no holder left.
         if self._on_done is not None and self._on_done is not _nobody and not self._open and not self._is_orphan():
             global _leaks  # noqa: PLW0603 - one process-wide figure, read by the tests and the telemetry
             _leaks += 1
-            self._finish(Outcome.RETRY, "acknowledgement leaked")
+            self._finish(Outcome.RETRY, "acknowledgement leaked", 0)
 
     def _is_orphan(self) -> bool:
         """Whether this was forked from an ack that was reclaimed."""

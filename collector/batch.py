@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from collector.telemetry.item_outcomes import ItemOutcomes
     from collector.telemetry.ledger import Account
     from collector.wire.item_view import ItemView
     from collector.wire.log_view import LogView
@@ -63,9 +64,10 @@ class Batch:
 
     `payload` is protobuf `Export*ServiceRequest` bytes that `collector.wire` has accepted; `len(batch)` is the number
     of selected items: spans, data points or log records. `account` keeps the ledger: `select` books what it removes.
+    Past the end of a pipeline the exporters note in `outcomes` which items they don't deliver.
     """
 
-    __slots__ = ("_bytes", "_count", "_index", "account", "ack", "context", "mask", "payload", "signal")
+    __slots__ = ("_bytes", "_count", "_index", "account", "ack", "context", "mask", "outcomes", "payload", "signal")
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class Batch:
         index: SpanIndex | PointIndex | LogIndex | None = None,
         mask: NDArray[np.bool_] | None = None,
         account: Account | None = None,
+        outcomes: ItemOutcomes | None = None,
     ) -> None:
         self.payload = payload
         self.ack = ack
@@ -85,6 +88,7 @@ class Batch:
         self.context = context
         self.mask = mask
         self.account = account
+        self.outcomes = outcomes
         self._index = index
         self._count = count
         self._bytes: bytes | None = None
@@ -182,9 +186,23 @@ class Batch:
         """`n` batches over the same payload, the ack forked over all of them. Their ledger is the caller's affair."""
         return [self._with(ack=ack) for ack in self.ack.fork(n)]
 
-    def with_ack(self, ack: Ack) -> Batch:
-        """The same batch, answered for by `ack`."""
-        return self._with(ack=ack)
+    def with_ack(self, ack: Ack, outcomes: ItemOutcomes | None = None) -> Batch:
+        """The same batch, answered for by `ack`, and its items in `outcomes` where that is given."""
+        return self._with(ack=ack, outcomes=outcomes or self.outcomes)
+
+    def compact(self) -> Batch:
+        """The same batch in memory of its own size: the selected items are the whole payload, in the same order."""
+        if self.mask is None:
+            return self
+        return Batch(
+            self.to_bytes(),
+            self.ack,
+            signal=self.signal,
+            context=self.context,
+            count=len(self),
+            account=self.account,
+            outcomes=self.outcomes,
+        )
 
     def spans(self) -> list[SpanView]:
         """Lazy views of the selected spans, in order, for processors that think in spans (see `collector.wire.view`).
@@ -261,4 +279,5 @@ class Batch:
             index=self._index,
             mask=changes.get("mask", self.mask),
             account=self.account,
+            outcomes=changes.get("outcomes", self.outcomes),
         )

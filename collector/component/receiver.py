@@ -24,14 +24,15 @@ class Permit(Protocol):
         payload: bytes,
         *,
         count: int,
-        on_done: Callable[[Outcome, str], None],
+        on_done: Callable[[Outcome, str, int], None],
         context: Context = ANONYMOUS,
     ) -> None:
         """Hand over one OTLP request of `count` items that the wire scanner has accepted.
 
-        Returns at once. `on_done(outcome, reason)` is called exactly once, on the event loop's thread, when everything
-        that must own the data owns it (DELIVERED, FILTERED), when it can be sent again (RETRY), or when nobody will
-        ever take it (REJECTED: it is in the dead letter and the sender is done with it).
+        Returns at once. `on_done(outcome, reason, refused)` is called exactly once, on the event loop's thread, when
+        everything that must own the data owns it (DELIVERED, FILTERED), when it can be sent again (RETRY), or when
+        nobody will ever take `refused` of its items (REJECTED: they are in the dead letter, the others are owned, and
+        the sender is done with all). Of requests that were joined `refused` is the most that it can be.
         """
 
     def release(self) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from collector.component.exporter import Refusal
 
 SPLITS = 32
@@ -43,6 +45,8 @@ class Letter:
     rejected: int | None = None
     refusals: deque[Refusal] | None = None
     """Where the exporter knows which items were refused: those that aren't written yet."""
+    rows: NDArray[np.bool_] | None = None
+    """The same as long as the job: whether each item was refused, written or not."""
     attempts: int = 0
 
     @property
@@ -86,6 +90,21 @@ class Job:
         for part in self.parts:
             part.ack.resolve(outcome, reason)
 
+    def note(self, outcome: Outcome, reason: str, refused: Letter | None = None) -> None:
+        """Tell the books that all items ended so, or those alone that the backend `refused` of a request it took."""
+        begin, left = 0, 0 if refused is None else refused.rejected or 0
+        for part in self.parts:
+            end, outcomes = begin + len(part), part.outcomes
+            if outcomes is not None and refused is None:
+                outcomes.note(part.mask, outcome, reason)
+            elif outcomes is not None and refused is not None and refused.rows is not None:
+                outcomes.note(_placed(part, refused.rows[begin:end]), outcome, reason)
+            elif outcomes is not None:
+                some = min(left, len(part))  # of several batches in one request nobody knows whose items they were
+                left -= some
+                outcomes.note_some(some, outcome, reason)
+            begin = end
+
     def halve(self) -> tuple[Job, Job]:
         """Two jobs of half the items each, in order, the smaller first. There must be at least two items.
 
@@ -120,6 +139,15 @@ class Job:
 
     def _piece(self, parts: list[Batch], items: int, size: int) -> Job:
         return Job(parts, items, size, self.since, self.budget, 0, self.first_attempt)
+
+
+def _placed(batch: Batch, of_selected: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What holds of each selected item, as a mask over all rows of `batch`."""
+    if batch.mask is None:
+        return of_selected
+    mask = np.zeros(len(batch.mask), np.bool_)
+    mask[batch.mask] = of_selected
+    return mask
 
 
 def _leading_rows(batch: Batch, n: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -119,8 +119,7 @@ class ExportQueue:
 
         Of a batch with a selection only the selected items are kept in memory.
         """
-        if batch.mask is not None:
-            batch = batch.replace(batch.to_bytes(), count=len(batch))
+        batch = batch.compact()
         if not self.has_room(batch.size):
             return False
         self._bytes += batch.size
@@ -277,7 +276,7 @@ class ExportQueue:
     async def _bury(self, job: Job, letter: Letter) -> None:
         """Write the dead letter and settle the job; when it can't be written the job is kept for later."""
         if await self._letters.write(job, letter):
-            self._settle(job, letter.outcome, letter.reason, letter.rejected)
+            self._buried(job, letter)
         else:
             letter.attempts += 1
             job.due = asyncio.get_running_loop().time() + self._schedule.backoff.wait(letter.attempts)
@@ -285,14 +284,17 @@ class ExportQueue:
 
     # -- the end of a job
 
-    def _settle(self, job: Job, outcome: Outcome, reason: str = "", rejected: int | None = None) -> None:
+    def _buried(self, job: Job, letter: Letter) -> None:
+        """The letter is written: what was refused is settled with it, the rest was delivered."""
+        part = letter if letter.outcome is Outcome.DELIVERED else None
+        job.note(Outcome.REJECTED, letter.reason, part)
+        self._settle(job, letter.outcome, letter.reason, letter.rejected or 0)
+
+    def _settle(self, job: Job, outcome: Outcome, reason: str = "", rejected: int = 0) -> None:
         job.settled = True
         self._bytes -= job.bytes
         self._items -= job.items
-        self._count.settled(job.items, outcome, rejected or 0)
-        account = job.parts[0].account
-        if rejected and account is not None:
-            account.refuse(rejected, reason)
+        self._count.settled(job.items, outcome, rejected)
         self._room.set()
         job.resolve(outcome, "" if outcome is Outcome.DELIVERED else reason)
 
@@ -300,11 +302,14 @@ class ExportQueue:
         """The queue stops: the log keeps the job, or the dead letter does."""
         letter = job.letter or Letter(Outcome.REJECTED, "shutdown", self._trouble.reason)
         if self._durable:
+            job.note(Outcome.RETRY, "shutdown")
             self._settle(job, Outcome.RETRY, "shutdown")
         elif await self._letters.write(job, letter):
-            self._settle(job, letter.outcome, letter.reason, letter.rejected)
+            self._buried(job, letter)
         else:
-            self._trouble.lost(job.items)
+            part = letter if letter.outcome is Outcome.DELIVERED else None
+            self._trouble.lost(job.items if part is None else part.rejected or 0)
+            job.note(Outcome.RETRY, "shutdown", part)
             self._settle(job, Outcome.RETRY, "shutdown")
 
     async def _until_idle(self) -> None:

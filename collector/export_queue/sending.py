@@ -46,8 +46,16 @@ class Sending:
         async with asyncio.timeout(self._timeout * ATTEMPT_TIMEOUTS):
             refusals = await exporter.send(job.staged)
         job.staged = None
-        refused = sum(int(np.count_nonzero(refusal.rows)) for refusal in refusals)
-        return Letter(Outcome.DELIVERED, "refused", rejected=refused, refusals=deque(refusals)) if refused else None
+        if not any(refusal.rows.any() for refusal in refusals):
+            return None
+        rows = np.logical_or.reduce([refusal.rows for refusal in refusals])
+        return Letter(
+            Outcome.DELIVERED,
+            "refused",
+            rejected=int(np.count_nonzero(rows)),
+            refusals=deque(refusals),
+            rows=rows,
+        )
 
 
 def _stage(exporter: StagedExporter, job: Job) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collector.graph.admission import Admission
     from collector.graph.direct import DirectPipeline
 
-    OnDone = Callable[[Outcome, str], None]
+    OnDone = Callable[[Outcome, str, int], None]
 
 MERGE_BYTES = 1 << 20
 """Requests are joined up to this size: fewer, larger batches make every later step cheaper."""
@@ -103,15 +103,16 @@ class PipelineIntake:
     def _push(self, group: list[_Request]) -> None:
         admission = self.admission
 
-        def answered(outcome: Outcome, reason: str) -> None:
+        def answered(outcome: Outcome, reason: str, refused: int | None) -> None:
             for request in group:
                 admission.leave(request.size)
-                request.on_done(outcome, reason)
+                # Whose items they are isn't known of requests that were joined: each is told the most it can be.
+                request.on_done(outcome, reason, request.count if refused is None else min(refused, request.count))
 
         payload = group[0].payload if len(group) == 1 else b"".join([request.payload for request in group])
         batch = Batch(
             payload,
-            Ack(answered),
+            Ack.counted(answered),
             signal=self._signal,
             context=group[0].context,
             count=sum(request.count for request in group),

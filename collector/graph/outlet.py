@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.ack import Ack, Outcome
 from collector.errors import StorageError
+from collector.telemetry.item_outcomes import ItemOutcomes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,8 @@ class Sink(Protocol):
 class LogSink:
     """The appending side of a durable connector. It answers RETRY by itself where it can't write.
 
-    What it refuses for good goes to the dead letter of `pipeline` first: that is what REJECTED means.
+    What it refuses for good goes to the dead letter of `pipeline` first: that is what REJECTED means. Where it took the
+    other items of the batch, the letter has their number beside, as with a backend that doesn't say which.
     """
 
     def __init__(self, connector: DurableConnector, dead_letter: DeadLetter, pipeline: str) -> None:
@@ -50,28 +52,33 @@ class LogSink:
         return True
 
     def offer(self, batch: Batch) -> bool:
-        def answered(outcome: Outcome, reason: str) -> None:
+        def answered(outcome: Outcome, reason: str, refused: int | None) -> None:
             if outcome is Outcome.REJECTED:
-                task = asyncio.get_running_loop().create_task(self._bury(batch, reason))
+                task = asyncio.get_running_loop().create_task(self._bury(batch, reason, refused))
                 self._burials.add(task)
                 task.add_done_callback(self._burials.discard)
             else:
                 batch.ack.resolve(outcome, reason)
 
-        self._connector.append(batch.with_ack(Ack(answered)))
+        self._connector.append(batch.with_ack(Ack.counted(answered)))
         return True
 
     async def room(self, size: int) -> None:
         del size
 
-    async def _bury(self, batch: Batch, reason: str) -> None:
+    async def _bury(self, batch: Batch, reason: str, refused: int | None) -> None:
         try:
-            await self._dead_letter.write(batch, self._pipeline, reason)
+            await self._dead_letter.write(batch, self._pipeline, reason, refused)
         except (OSError, StorageError) as error:
             log.warning("dead letter can't be written now: %s", type(error).__name__)
             batch.ack.resolve(Outcome.RETRY, "dead_letter")
-        else:
-            batch.ack.resolve(Outcome.REJECTED, reason)
+            return
+        if batch.outcomes is not None:
+            if refused is None:
+                batch.outcomes.note(None, Outcome.REJECTED, reason)
+            else:
+                batch.outcomes.note_some(refused, Outcome.REJECTED, reason)
+        batch.ack.resolve(Outcome.REJECTED, reason)
 
 
 class Outlet:
@@ -83,6 +90,8 @@ class Outlet:
 
     From a receiver: a batch is answered when every durable connector has it on disk and every export queue has taken it
     over; the ledger waits for the real end. Without room it goes back to the sender.
+
+    The ledger is told the end of each item (`ItemOutcomes`): it counts once, whichever exporters refused it.
     """
 
     def __init__(self, account: Account, sinks: Sequence[Sink], *, from_log: bool) -> None:
@@ -122,11 +131,12 @@ class Outlet:
         self._stopping = True
 
     def _emit_until_settled(self, batch: Batch) -> None:
-        items, record = len(batch), batch.ack
+        items, record = ItemOutcomes(len(batch)), batch.ack
+        batch = batch.with_ack(record, items)
 
         def ended(outcome: Outcome, reason: str) -> None:
-            self._account.settle(items, outcome, reason)
-            record.resolve(outcome, reason)
+            self._account.settle_each(items, outcome, reason)
+            record.resolve(outcome, reason, items.refused)
 
         for sink, share in zip(self._sinks, Ack(ended).fork(len(self._sinks)), strict=True):
             self._offer(sink, batch, share)
@@ -145,18 +155,28 @@ class Outlet:
             ack.resolve(Outcome.RETRY, "queue_full")
 
     def _emit_once(self, batch: Batch) -> None:
-        items, account, sender = len(batch), self._account, batch.ack
+        items, account, sender = ItemOutcomes(len(batch)), self._account, batch.ack
+        batch = batch.with_ack(sender, items)
         if len(self._sinks) == 1 and self._logs:
             # The usual case, a request on its way to the log: one ack tells both the ledger and the sender.
             def ended(outcome: Outcome, reason: str) -> None:
-                account.settle(items, outcome, reason)
-                sender.resolve(outcome, reason)
+                account.settle_each(items, outcome, reason)
+                sender.resolve(outcome, reason, items.refused)
 
             self._sinks[0].offer(batch.with_ack(Ack(ended)))
             return
-        waits = iter(sender.fork(self._logs)) if self._logs else iter(())
-        books = Ack(lambda outcome, reason: account.settle(items, outcome, reason)).fork(len(self._sinks))
-        for sink, book in zip(self._sinks, books, strict=True):
+        told = Outcome.DELIVERED
+
+        def answered(outcome: Outcome, reason: str) -> None:
+            nonlocal told
+            told = outcome
+            sender.resolve(outcome, reason, items.refused)
+
+        def settled(outcome: Outcome, reason: str) -> None:
+            account.settle_each(items, outcome, reason, owned=told is Outcome.RETRY)
+
+        waits = iter(Ack(answered).fork(self._logs)) if self._logs else iter(())
+        for sink, book in zip(self._sinks, Ack(settled).fork(len(self._sinks)), strict=True):
             ack = Ack.join([next(waits), book]) if isinstance(sink, LogSink) else book
             if not sink.offer(batch.with_ack(ack)):
                 ack.resolve(Outcome.RETRY, "queue_full")

@@ -39,13 +39,18 @@ _TABLE = (
     Metric(
         "butterfly_dead_lettered_items_total",
         "counter",
-        "Items no backend takes, kept in the dead letter.",
+        "Items that a backend refused for good, kept in the dead letter.",
         ("pipeline", "reason"),
     ),
     Metric(
         "butterfly_returned_items_total", "counter", "Items answered with a retryable error.", ("pipeline", "reason")
     ),
-    Metric("butterfly_lost_items_total", "counter", "Items that the log could not give back.", ("pipeline", "reason")),
+    Metric(
+        "butterfly_lost_items_total",
+        "counter",
+        "Items that the log could not give back, or that a stop without a log could not keep.",
+        ("pipeline", "reason"),
+    ),
     Metric("butterfly_held_items", "gauge", "Items inside the gateway now.", ("pipeline",)),
     Metric("butterfly_leaked_acks_total", "counter", "Acknowledgements dropped unresolved: always a bug."),
     # -- what ties the signals together

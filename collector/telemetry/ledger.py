@@ -2,8 +2,10 @@
 
     accepted = delivered + filtered(reason) + dead_lettered(reason) + returned(reason) + lost(reason) + held
 
-holds at every moment. `returned` is what went back to the sender with a retryable answer: the sender still owns it.
-`lost` is what a durable connector found damaged; it is 0 unless a disk lied.
+holds at every moment. An item counts once, when every exporter of the pipeline is done with its batch: `delivered` is
+what all of them took, `dead_lettered` what at least one refused for good, whether or not others have it.
+`returned` is what went back to the sender, or stays in the log, with a retryable answer: it will come again.
+`lost` is what a durable connector found damaged, or what a stop without one could neither deliver nor dead-letter.
 `held` is counted up and down by itself and not computed from the others, so that a mistake shows (`imbalance()`).
 All figures count items (spans, data points, log records) and are touched on the event loop's thread alone.
 """
@@ -11,8 +13,12 @@ All figures count items (spans, data points, log records) and are touched on the
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from collector.ack import Outcome
+
+if TYPE_CHECKING:
+    from collector.telemetry.item_outcomes import ItemOutcomes
 
 
 class Account:
@@ -50,18 +56,13 @@ class Account:
         self.dead_lettered[reason] += items
         self.held -= items
 
-    def refuse(self, items: int, reason: str) -> None:
-        """`items` of a batch that is booked as delivered, before or after this, are in the dead letter instead."""
-        self.delivered -= items
-        self.dead_lettered[reason] += items
-
     def give_back(self, items: int, reason: str) -> None:
         """`items` were answered with a retryable error; their sender owns them again."""
         self.returned[reason] += items
         self.held -= items
 
     def lose(self, items: int, reason: str) -> None:
-        """`items` can't be read back from the log."""
+        """`items` can't be read back from the log, or are owned by nobody any more."""
         self.lost[reason] += items
         self.held -= items
 
@@ -83,6 +84,22 @@ class Account:
             self.give_back(items, reason or "unavailable")
         else:
             self.dead_letter(items, reason or "rejected")
+
+    def settle_each(self, items: ItemOutcomes, outcome: Outcome, reason: str, *, owned: bool = True) -> None:
+        """Book the items of a batch, each by its own outcome, when `outcome` is that of the batch as a whole.
+
+        Where nothing is noted of any item, the outcome is that of all. What is to come again comes again whole, unless
+        its sender was told before that it is safe and isn't its owner any more (not `owned`): then it is lost.
+        """
+        if outcome is Outcome.RETRY and owned:
+            self.give_back(items.count, reason or "unavailable")
+            return
+        ends = items.totals() if items.noted else Counter({(outcome, reason): items.count})
+        for (end, why), count in ends.items():
+            if end is Outcome.RETRY:
+                self.lose(count, why or "unavailable")
+            else:
+                self.settle(count, end, why)
 
     def imbalance(self) -> int:
         """0, or the number of items the books have lost (> 0) or invented (< 0)."""

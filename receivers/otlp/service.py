@@ -150,11 +150,11 @@ class Door:
             answer(self._accepted(bad_ids, 0, remark))
             return
 
-        def done(outcome: Outcome, _reason: str) -> None:
+        def done(outcome: Outcome, _reason: str, refused: int) -> None:
             if outcome is Outcome.RETRY:
                 answer(RETURNED)
             else:
-                answer(self._accepted(bad_ids, count if outcome is Outcome.REJECTED else 0, remark))
+                answer(self._accepted(bad_ids, refused if outcome is Outcome.REJECTED else 0, remark))
 
         try:
             permit.submit(payload, count=count, on_done=done)

@@ -85,7 +85,7 @@ class _Permit:
         intake.taken.append((payload, count))
         if intake.outcome is not None:
             intake.loop.call_soon_threadsafe(
-                intake.loop.call_later, intake.delay, on_done, intake.outcome, "secret reason"
+                intake.loop.call_later, intake.delay, on_done, intake.outcome, "secret reason", count
             )
 
 

@@ -124,11 +124,16 @@ async def test_one_span_larger_than_a_record_is_refused_for_good_and_harms_no_ot
         assert connector.ready() is None
         assert await append(connector, [_request([150_000])]) == [(Outcome.REJECTED, "too_large")]
         assert await append(connector, GOOD[2:4]) == [(Outcome.DELIVERED, "")] * 2
+        refused = []
+        ack = Ack.counted(lambda _outcome, _reason, items: refused.append(items))
+        connector.append(Batch(_request([150_000, 200_000, 30], trace=3), ack, count=3))
+        await until(lambda: refused)
+        assert refused == [2], "the third is in"
         assert connector.ready() is None
-        await until(lambda: len(_names(follower.payloads)) == 6)
-    expected = [*_names(GOOD[:4]), "a" * 10, "c" * 20]
+        await until(lambda: len(_names(follower.payloads)) == 7)
+    expected = [*_names(GOOD[:4]), "a" * 10, "c" * 20, "c" * 30]
     assert _names(follower.payloads) == sorted(expected)
-    assert topics.counted("refused", reason="too_large") == topics.counted("refused") == 2
+    assert topics.counted("refused", reason="too_large") == topics.counted("refused") == 3
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ class Appends:
         started = monotonic()
         topic = self._topic(signal)
         reason = None
-        oversize: set[Batch] = set()
+        oversize: dict[Batch, int] = {}
         try:
             records, members = self._split(signal, members)
             records, oversize = self._fitting(signal, records, members)
@@ -171,28 +171,29 @@ class Appends:
                 self._refuse(batch, reason)
             elif batch in oversize:
                 self._on_refused("too_large")
-                batch.ack.resolve(Outcome.REJECTED, "too_large")
+                batch.ack.resolve(Outcome.REJECTED, "too_large", oversize[batch])
             else:
                 batch.ack.resolve(Outcome.DELIVERED)
 
     def _fitting(
         self, signal: Signal, records: list[Record], members: Sequence[tuple[Batch, bytes]]
-    ) -> tuple[list[Record], set[Batch]]:
-        """The records that a topic takes, and the batches with a span, metric or log record too large for any.
+    ) -> tuple[list[Record], dict[Batch, int]]:
+        """The records that a topic takes, and the batches with a span, metric or log record too large for any, with the
+        number of the items in these.
 
         Coming again wouldn't get such a one in, so its sender is refused for good; what came with it is written.
         """
         fitting = [record for record in records if len(record[2]) <= self._record_bytes]
         if len(fitting) == len(records):
-            return records, set()
+            return records, {}
         if not self._told_of_size:
             self._told_of_size = True
             self._log.error("something larger than producer.max_message_bytes came; all such is refused for good")
-        oversize = set()
+        oversize = {}
         for batch, payload in members:
-            own, _ = self._split(signal, [(batch, payload)])
-            if any(len(record[2]) > self._record_bytes for record in own):
-                oversize.add(batch)
+            parts = _SPLITTERS[signal](payload, self._partitions, self._record_bytes)
+            if items := sum(items for _, part, items in parts if len(part) > self._record_bytes):
+                oversize[batch] = items
         return fitting, oversize
 
     def _split(

@@ -25,7 +25,7 @@ def answers():
 
 
 def test_the_order_of_outcomes_is_that_of_their_badness():
-    assert Outcome.DELIVERED < Outcome.FILTERED < Outcome.RETRY < Outcome.REJECTED
+    assert Outcome.DELIVERED < Outcome.FILTERED < Outcome.REJECTED < Outcome.RETRY
 
 
 def test_resolve_tells_the_outcome_and_the_reason(answers):
@@ -170,3 +170,40 @@ def test_the_same_ack_twice_in_a_join_is_refused_and_nothing_is_lost(answers):
 
     assert drop(twice) == 2
     assert answers.all == [(Outcome.RETRY, "acknowledgement leaked")] * 2  # both are still their holder's
+
+
+def counts(answers):
+    return Ack.counted(lambda outcome, reason, refused: answers.append((outcome, reason, refused)))
+
+
+def test_a_counted_ack_hears_how_many_items_were_refused():
+    answers = []
+    counts(answers).resolve(Outcome.DELIVERED)
+    counts(answers).resolve(Outcome.REJECTED, "bad")
+    counts(answers).resolve(Outcome.REJECTED, "bad", 3)
+    counts(answers).resolve(Outcome.RETRY, "full", 3)
+    assert answers == [
+        (Outcome.DELIVERED, "", 0),
+        (Outcome.REJECTED, "bad", None),
+        (Outcome.REJECTED, "bad", 3),
+        (Outcome.RETRY, "full", 0),
+    ]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=5), st.integers(1, 3))
+def test_a_fork_adds_up_what_was_refused_and_a_join_tells_each(figures, roots):
+    answers = []
+    joined = Ack.join([counts(answers) for _ in range(roots)])
+    for child, refused in zip(joined.fork(len(figures)), figures, strict=True):
+        child.resolve(Outcome.REJECTED, "bad", refused)
+    total = None if None in figures else sum(figures)
+    assert answers == [(Outcome.REJECTED, "bad", total)] * roots
+
+
+def test_an_ack_that_was_reclaimed_still_counts():
+    answers = []
+    ack = counts(answers)
+    given = ack.fork(2)
+    ack.reclaim().resolve(Outcome.REJECTED, "bad", 2)
+    assert answers == [(Outcome.REJECTED, "bad", 2)]
+    del given

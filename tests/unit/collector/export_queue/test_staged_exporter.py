@@ -25,6 +25,7 @@ from collector.api import (
 )
 from collector.export_queue.dead_letter import DeadLetter, read
 from collector.export_queue.queue import ExportQueue
+from collector.telemetry.item_outcomes import ItemOutcomes
 from collector.telemetry.ledger import Account
 
 
@@ -116,11 +117,12 @@ class Books:
 
     def batch(self, *names):
         def done(outcome, reason):
-            self.account.settle(len(names), outcome, reason)
+            self.account.settle_each(outcomes, outcome, reason)
             self.ends.append((names[0], outcome))
 
+        outcomes = ItemOutcomes(len(names))
         self.account.accept(len(names))
-        return Batch(payload_of(names), Ack(done), count=len(names), account=self.account)
+        return Batch(payload_of(names), Ack(done), count=len(names), account=self.account, outcomes=outcomes)
 
     async def ended(self, n):
         async with asyncio.timeout(5):

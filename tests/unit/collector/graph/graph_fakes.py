@@ -171,6 +171,7 @@ class FakeDeadLetter:
 
     def __init__(self, refuse=0, error=None):
         self.refuse, self.letters, self.error = refuse, [], error or StorageError("the dead letter is full")
+        self.rejected = []
 
     async def write(self, batch, exporter_id, reason, rejected=None):
         await asyncio.sleep(0)
@@ -178,6 +179,7 @@ class FakeDeadLetter:
             self.refuse -= 1
             raise self.error
         self.letters.append((batch.to_bytes(), len(batch), exporter_id, reason))
+        self.rejected.append(rejected)
 
 
 class Hold(Processor):

@@ -172,7 +172,7 @@ class Built:
     def send(self, payload, id_="in", count=3):
         answers = []
         intake = self.parts.receivers[id_][0].intakes[Signal.TRACES]
-        intake.admit(len(payload)).submit(payload, count=count, on_done=lambda *answer: answers.append(answer))
+        intake.admit(len(payload)).submit(payload, count=count, on_done=lambda o, r, n: answers.append((o, r)))
         return answers
 
 

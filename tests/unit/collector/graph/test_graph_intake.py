@@ -31,7 +31,7 @@ async def test_requests_that_wait_together_become_one_batch_and_each_is_answered
     line, answers = Pipeline(), []
     intake = intake_of(line)
     for number in range(5):
-        intake.admit(10).submit(b"%d" % number, count=2, on_done=lambda o, r: answers.append((o, r)))
+        intake.admit(10).submit(b"%d" % number, count=2, on_done=lambda o, r, n: answers.append((o, r)))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     (batch,) = line.batches
@@ -42,12 +42,23 @@ async def test_requests_that_wait_together_become_one_batch_and_each_is_answered
     assert intake.admission.inflight == 0
 
 
+async def test_each_sender_hears_of_no_more_refused_items_than_it_sent():
+    line, answers = Pipeline(), []
+    intake = intake_of(line)
+    for refused in (None, 3, 1):
+        for count in (2, 5):
+            intake.admit(1).submit(b"x", count=count, on_done=lambda o, r, n: answers.append(n))
+        await asyncio.sleep(0.01)
+        line.batches.pop().ack.resolve(Outcome.REJECTED, "bad", refused)
+    assert answers == [2, 5, 2, 3, 1, 1]
+
+
 async def test_contexts_don_t_mix_and_a_batch_stays_under_the_merge_size(monkeypatch):
     monkeypatch.setattr(intake_module, "MERGE_BYTES", 6)
     line = Pipeline()
     intake = intake_of(line)
     for tenant, body in (("a", b"111"), ("a", b"222"), ("a", b"333"), ("b", b"4")):
-        intake.admit(1).submit(body, count=1, on_done=lambda o, r: None, context=Context(tenant))
+        intake.admit(1).submit(body, count=1, on_done=lambda o, r, n: None, context=Context(tenant))
     await asyncio.sleep(0.01)
     assert [(b.context.tenant, b.payload) for b in line.batches] == [
         ("a", b"111222"),
@@ -60,7 +71,7 @@ async def test_contexts_don_t_mix_and_a_batch_stays_under_the_merge_size(monkeyp
 
 async def test_two_pipelines_share_one_payload_and_the_worse_answer_wins():
     one, two, answers = Pipeline(), Pipeline(), []
-    intake_of(one, two).admit(4).submit(b"abcd", count=1, on_done=lambda o, r: answers.append(o))
+    intake_of(one, two).admit(4).submit(b"abcd", count=1, on_done=lambda o, r, n: answers.append(o))
     await asyncio.sleep(0.01)
     assert one.batches[0].payload is two.batches[0].payload
     one.batches[0].ack.resolve(Outcome.DELIVERED)
@@ -90,7 +101,7 @@ async def test_many_threads_lose_nothing():
 
     def work():
         for _ in range(500):
-            intake.admit(1).submit(b"x", count=1, on_done=lambda o, r: answers.append(o))
+            intake.admit(1).submit(b"x", count=1, on_done=lambda o, r, n: answers.append(o))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     with lock:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 from graph_fakes import FakeDeadLetter
 
@@ -124,3 +125,52 @@ async def test_what_a_log_refuses_for_good_is_in_the_dead_letter_before_anybody_
         assert len(letters.letters) == buried
     assert letters.letters == [(b"x" * 10, 3, "traces", "too_large")]
     assert (account.dead_lettered["too_large"], account.held) == (3, 0)
+
+
+async def test_a_log_that_took_the_others_refuses_its_number_alone(account):
+    other, letters, refused = FakeLog(), FakeDeadLetter(), []
+    outlet = Outlet(account, [LogSink(other, letters, "traces")], from_log=False)
+    account.accept(5)
+    ack = Ack.counted(lambda _outcome, _reason, items: refused.append(items))
+    outlet.emit(Batch(b"x" * 10, ack, count=5, account=account))
+    other.appended.pop().ack.resolve(Outcome.REJECTED, "too_large", 2)
+    while not refused:
+        await asyncio.sleep(0)
+    assert refused == [2]
+    assert letters.rejected == [2]
+    assert (account.delivered, account.dead_lettered["too_large"], account.held) == (3, 2, 0)
+
+
+def refuse(sunk, rows, reason):
+    sunk.outcomes.note(np.array(rows, bool), Outcome.REJECTED, reason)
+    sunk.ack.resolve(Outcome.REJECTED, reason)
+
+
+def test_an_item_that_two_exporters_refuse_counts_once(account):
+    one, two, answers = FakeQueue(), FakeQueue(), []
+    Outlet(account, [one, two], from_log=True).emit(batch(account, answers, items=4))
+    refuse(one.taken[0], [1, 1, 0, 0], "a")
+    assert (account.held, answers) == (4, []), "not before both are done with it"
+    refuse(two.taken[0], [0, 1, 1, 0], "b")
+    assert (account.delivered, dict(account.dead_lettered), account.held) == (1, {"a": 2, "b": 1}, 0)
+    assert answers == [(Outcome.REJECTED, "a")]
+
+
+def test_from_a_log_what_one_exporter_gives_back_is_to_come_again_whole(account):
+    one, two, answers = FakeQueue(), FakeQueue(), []
+    outlet = Outlet(account, [one, two], from_log=True)
+    outlet.emit(batch(account, answers, items=4))
+    outlet.stop()
+    refuse(one.taken[0], [1, 1, 0, 0], "a")
+    two.taken[0].ack.resolve(Outcome.RETRY, "shutdown")
+    assert (account.returned["shutdown"], account.dead_lettered.total(), account.held) == (4, 0, 0)
+    assert answers == [(Outcome.RETRY, "shutdown")]
+
+
+def test_what_a_queue_gives_back_after_its_sender_was_told_ok_is_lost(account):
+    queue, answers = FakeQueue(), []
+    Outlet(account, [queue], from_log=False).emit(batch(account, answers, items=4))
+    queue.taken[0].outcomes.note(np.array([0, 1, 0, 0], bool), Outcome.RETRY, "shutdown")
+    queue.taken[0].ack.resolve(Outcome.RETRY, "shutdown")
+    assert answers == [(Outcome.DELIVERED, "")]
+    assert (account.delivered, dict(account.lost), account.returned.total(), account.held) == (3, {"shutdown": 1}, 0, 0)

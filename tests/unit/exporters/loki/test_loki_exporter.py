@@ -16,6 +16,7 @@ from collector import ack as acks
 from collector.api import Ack, Batch, BuildContext, Meter, RejectedExportError, RetryableExportError, Signal
 from collector.export_queue.dead_letter import DeadLetter, read
 from collector.export_queue.queue import ExportQueue
+from collector.telemetry.item_outcomes import ItemOutcomes
 from collector.telemetry.ledger import Account
 from exporters.loki import LokiExporter, LokiOptions
 from tests.unit.exporters.loki.fake_loki import FakeLoki, parse_labels
@@ -80,13 +81,14 @@ class Rig:
 
     def offer(self, payload):
         def done(outcome, reason):
-            self.account.settle(count, outcome, reason)
+            self.account.settle_each(outcomes, outcome, reason)
             self.ended += 1
 
-        made = Batch(payload, Ack(done), signal=Signal.LOGS, account=self.account)
-        count = len(made)
-        self.account.accept(count)
-        self.queue.offer(made)
+        ack = Ack(done)
+        made = Batch(payload, ack, signal=Signal.LOGS, account=self.account)
+        outcomes = ItemOutcomes(len(made))
+        self.account.accept(len(made))
+        self.queue.offer(made.with_ack(ack, outcomes))
 
     async def until(self, ended):
         async with asyncio.timeout(20):

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from collector.api import Ack, Batch, BuildContext, ConfigError, Meter, RetryableExportError, Signal
 from collector.export_queue.dead_letter import DeadLetter, read
 from collector.export_queue.queue import ExportQueue
+from collector.telemetry.item_outcomes import ItemOutcomes
 from collector.telemetry.ledger import Account
 from exporters.prometheus_remote_write import PrometheusRemoteWriteExporter
 from tests.unit.exporters.prometheus_remote_write.prw_backend import V1_TYPE, V2_TYPE, Backend, gauges
@@ -307,11 +308,11 @@ async def test_the_queue_dead_letters_the_refused_points_alone(make, tmp_path):
         return 400 if any(dict(labels)["__name__"] == "m3" for labels, _, _ in samples) else None
 
     backend = Backend(2, rule)
-    ended, account = asyncio.Event(), Account("metrics")
+    ended, account, outcomes = asyncio.Event(), Account("metrics"), ItemOutcomes(11)
     account.accept(11)
 
     def done(outcome, reason):
-        account.settle(11, outcome, reason)
+        account.settle_each(outcomes, outcome, reason)
         ended.set()
 
     now = time.time_ns()
@@ -321,7 +322,7 @@ async def test_the_queue_dead_letters_the_refused_points_alone(make, tmp_path):
         queue = ExportQueue(exporter, DeadLetter(tmp_path / "dead", 1 << 20), Meter(), durable=True, log=log)
         await queue.start()
         payload = gauges(NAMES[:10], now) + gauges(["later"], now + 3600 * 10**9)
-        queue.offer(Batch(payload, Ack(done), signal=Signal.METRICS, account=account))
+        queue.offer(Batch(payload, Ack(done), signal=Signal.METRICS, account=account, outcomes=outcomes))
         async with asyncio.timeout(10):
             await ended.wait()
         await queue.stop(1)

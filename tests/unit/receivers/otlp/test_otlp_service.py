@@ -12,8 +12,9 @@ from receivers.otlp.transport import Code, Kind, RefusedError
 class Intake:
     """Both an intake and its permit."""
 
-    def __init__(self, outcome=Outcome.DELIVERED, error=None):
+    def __init__(self, outcome=Outcome.DELIVERED, error=None, refused=1):
         self.outcome = outcome
+        self.refused = refused
         self.error = error
         self.ends = []
 
@@ -32,7 +33,7 @@ class Intake:
         self.ends.append("submit")
         if self.error:
             raise self.error
-        on_done(self.outcome, "reason with a secret")
+        on_done(self.outcome, "reason with a secret", self.refused)
 
 
 def door(intake, rules=TRACES):
@@ -71,6 +72,12 @@ def test_each_outcome_has_its_answer(rules, payload, items, outcome, code, label
     assert "secret" not in answer.message
     assert (items in answer.message) == bool(undeliverable)
     assert intake.ends == ["submit"]
+
+
+@pytest.mark.parametrize("refused", [1, 3, 10])
+def test_the_sender_is_told_how_many_were_refused(refused):
+    (answer,) = answers(Intake(Outcome.REJECTED, refused=refused), SPAN * 10)
+    assert (answer.code, answer.undeliverable) == (Code.OK, refused)
 
 
 @pytest.mark.parametrize(
