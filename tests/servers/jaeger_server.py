@@ -24,23 +24,27 @@ extensions:
     storage: {{traces: mem}}
     http: {{endpoint: "127.0.0.1:{query}"}}
     grpc: {{endpoint: "127.0.0.1:{query_grpc}"}}
-receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{otlp}"}}}}}}}}
+receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{otlp}"{tls}}}}}}}}}
 exporters: {{jaeger_storage_exporter: {{trace_storage: mem}}}}
 """
 
 
 class Jaeger(Backend):
-    """OTLP over gRPC at the port `otlp`. What it stored is gone with its process."""
+    """OTLP over gRPC at the port `otlp`, encrypted with `tls`: PEM files of a certificate, of its key, and of the
+    authority whose clients it takes. What it stored is gone with its process."""
 
     _health = "/api/v3/services"
     _environment = {"OTEL_TRACES_SAMPLER": "always_off"}  # noqa: RUF012 - it would trace itself to localhost:4317
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: tuple[Path, Path, Path] | None = None) -> None:
         super().__init__("jaeger", folder)
         self._program = built("jaeger")
         self.otlp, query, query_grpc = free_ports(3)
         self._url = f"http://127.0.0.1:{query}"
-        (folder / "jaeger.yaml").write_text(_CONFIG.format(otlp=self.otlp, query=query, query_grpc=query_grpc))
+        files = dict(zip(("cert_file", "key_file", "client_ca_file"), map(str, tls or ()), strict=False))
+        options = f", tls: {json.dumps(files)}" if files else ""
+        config = _CONFIG.format(otlp=self.otlp, query=query, query_grpc=query_grpc, tls=options)
+        (folder / "jaeger.yaml").write_text(config)
 
     def _command(self) -> list[str | Path]:
         return [self._program, "--config", self.folder / "jaeger.yaml"]
