@@ -352,7 +352,8 @@ cdef class Encoder(Lines):
         to = write_varint(to + 1, line.size)
         memcpy(to, line.at, line.size)
         to += line.size
-        memcpy(to, self.metadata.data, self.metadata.size)
+        if self.metadata.size:
+            memcpy(to, self.metadata.data, self.metadata.size)
         to += self.metadata.size
         entries.content.size = to - entries.content.data
         entry.size = <uint32_t>(entries.content.size - entry.offset)

@@ -83,7 +83,9 @@ cdef inline int64_t intern(Interner* texts, const uint8_t* at, size_t size) exce
     slot = hashed & texts.mask
     while texts.slots[slot]:
         one = &texts.known[texts.slots[slot] - 1]
-        if one.hash == hashed and one.size == size and memcmp(texts.text.data + one.offset, at, size) == 0:
+        if one.hash == hashed and one.size == size and (
+            size == 0 or memcmp(texts.text.data + one.offset, at, size) == 0
+        ):
             return texts.slots[slot] - 1
         slot = (slot + 1) & texts.mask
     one = &texts.known[texts.count]
