@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from collector.service import Service
+    from collector.telemetry.ledger import Account
 
 log = logging.getLogger("butterfly.status")
 
@@ -49,11 +50,7 @@ class Screen:
 
     def line(self) -> str:
         """The state in one line."""
-        accounts = self._service.ledger.accounts.values()
-        parts = [
-            f"{a.pipeline}: in {a.accepted:,} out {a.delivered:,} filtered {a.filtered.total():,} held {a.held:,}"
-            for a in accounts
-        ]
+        parts = [_books(account) for account in self._service.ledger.accounts.values()]
         return "; ".join([*parts, f"rss {resident_bytes() / 2**20:.0f} MiB"])
 
     def draw(self) -> RenderableType:
@@ -129,6 +126,21 @@ class Screen:
         if now - then >= 1.0 or key not in self._before:
             self._before[key] = (now, value)
         return (value - earlier) / max(now - then, REFRESH_S)
+
+
+def _books(account: Account) -> str:
+    """An account in words that add up; what should never be anything is told where it is something."""
+    rare = {
+        "returned": account.returned.total(),
+        "dead-lettered": account.dead_lettered.total(),
+        "lost": account.lost.total(),
+    }
+    told = "".join(f" {what} {items:,}" for what, items in rare.items() if items)
+    filtered = account.filtered.total()
+    return (
+        f"{account.pipeline}: in {account.accepted:,} out {account.delivered:,} filtered {filtered:,}{told}"
+        f" held {account.held:,}"
+    )
 
 
 def _table(first: str, *columns: str) -> Table:

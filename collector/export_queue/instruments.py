@@ -65,12 +65,15 @@ class Instruments:
 
 
 class NotDeliveringLog:
-    """Says that deliveries fail, at most once a minute, and after that once that they work again."""
+    """Says that deliveries fail, at most once a minute, and after that once that they work again; and as seldom what
+    went to the dead letter."""
 
     def __init__(self, log: Logger) -> None:
         self._log = log
         self._said = float("-inf")
         self._announced = False
+        self._buried = 0
+        self._buried_said = float("-inf")
         self.reason = ""
 
     def note(self, reason: str) -> None:
@@ -88,6 +91,15 @@ class NotDeliveringLog:
         if self._announced:
             self._log.info("delivering again")
             self._announced = False
+
+    def buried(self, items: int, sentence: str) -> None:
+        """`items` are in the dead letter; `sentence` says why, as the letter does."""
+        self._buried += items
+        now = time.monotonic()
+        if now - self._buried_said >= _SAY_AGAIN_S:
+            self._log.warning("%d item(s) went to the dead letter: %s", self._buried, sentence)
+            self._buried_said = now
+            self._buried = 0
 
     def lost(self, items: int) -> None:
         """The queue stops and nobody can keep `items`."""

@@ -47,11 +47,13 @@ class Letters:
             await self._dead_letter.write(request, self._exporter, letter.sentence, letter.rejected)
         finally:
             request.ack.resolve(Outcome.DELIVERED)
+        self._trouble.buried(letter.rejected or job.items, letter.sentence)
 
     async def _write_refusals(self, job: Job, refusals: deque[Refusal]) -> None:
         request = job.whole()
         request.ack.resolve(Outcome.DELIVERED)
         while refusals:
             refused = Batch(request.payload, Ack.ignore(), signal=request.signal, context=request.context)
-            await self._dead_letter.write(refused.select(refusals[0].rows), self._exporter, refusals[0].sentence)
-            refusals.popleft()
+            refused = refused.select(refusals[0].rows)
+            await self._dead_letter.write(refused, self._exporter, refusals[0].sentence)
+            self._trouble.buried(len(refused), refusals.popleft().sentence)

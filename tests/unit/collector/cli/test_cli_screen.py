@@ -159,6 +159,18 @@ def test_one_line_says_it_all_where_there_is_no_terminal(world):
     )
 
 
+def test_the_line_adds_up_where_something_went_wrong(world):
+    books = world.service.ledger.account("logs/out")
+    books.accept(1_210)
+    books.deliver(100)
+    books.dead_letter(1_000, "refused")
+    books.give_back(60, "shutdown")
+    books.lose(40, "damaged")
+    assert Screen(world.service, None, "x").line() == (
+        "logs/out: in 1,210 out 100 filtered 0 returned 60 dead-lettered 1,000 lost 40 held 10; rss 96 MiB"
+    )
+
+
 async def test_without_a_console_the_line_is_logged_now_and_then(world, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(screen_module, "LINE_EVERY_S", 0)

@@ -26,6 +26,7 @@ from collector.api import (
     RetryableExportError,
     StorageError,
 )
+from collector.export_queue import instruments
 from collector.export_queue.dead_letter import DeadLetter, read
 from collector.export_queue.job import SPLITS
 from collector.export_queue.queue import ExportQueue
@@ -583,6 +584,25 @@ async def test_the_log_speaks_once_about_an_outage(make, sent, caplog):
     await sent.ended(1)
     said = [record.getMessage() for record in caplog.records if record.name == "test.queue"]
     assert said == ["not delivering: away", "delivering again"]
+    await queue.stop(1)
+
+
+async def test_the_log_says_once_a_minute_what_went_to_the_dead_letter(make, sent, caplog, monkeypatch):
+    queue, _ = make([lambda names: 2 if len(names) > 1 else RejectedExportError("too old")])
+    await queue.start()
+    queue.offer(sent.batch("a"))
+    await sent.ended(1)
+    queue.offer(sent.batch("b"))
+    queue.offer(sent.batch("c", "d", "e"))  # one alone, and two that are only counted
+    await sent.ended(3)
+    monkeypatch.setattr(instruments, "_SAY_AGAIN_S", 0)
+    queue.offer(sent.batch("f"))
+    await sent.ended(4)
+    said = [record.getMessage() for record in caplog.records if record.name == "test.queue"]
+    assert said == [
+        "1 item(s) went to the dead letter: rejected: too old",
+        "4 item(s) went to the dead letter: rejected: too old",
+    ]
     await queue.stop(1)
 
 
