@@ -46,15 +46,15 @@ bench: setup
 ext: $(VENV)/.installed
 	BUTTERFLY_EXT=$(EXT) $(BIN)/python setup.py -q build_ext --inplace --build-temp build/temp-$(or $(EXT),all)
 
-# Fuzzes the wire scanner, the PII scrubber, the remote-write translation and Loki's encoder against protobuf under the
-# address and undefined-behaviour sanitizers, on a copy of the sources, so that the modules built in place stay as they
-# are. CPython itself leaks at exit, so leaks are not looked for.
+# Fuzzes the wire scanner, the PII scrubber, the remote-write translation, Loki's encoder and the cardinality limiter
+# against protobuf under the address and undefined-behaviour sanitizers, on a copy of the sources, so that the modules
+# built in place stay as they are. CPython itself leaks at exit, so leaks are not looked for.
 SANITIZE_SECONDS ?= 60
 sanitize: $(VENV)/.installed
 	mkdir -p build/sanitize
 	tar --exclude='*.so' --exclude=__pycache__ -cf - setup.py pyproject.toml collector processors/__init__.py \
-	  processors/pii_scrubber exporters tests/fuzz tests/property/otlp_messages.py tests/property/prw_metrics.py \
-	  tests/property/prw_reference.py tests/property/loki_re*.py tests/unit/exporters/loki/loki_push.py \
+	  processors/pii_scrubber processors/cardinality_limiter exporters tests/fuzz tests/property/otlp_messages.py \
+	  tests/property/prw_metrics.py tests/property/prw_reference.py tests/property/loki_re*.py tests/unit/exporters/loki/loki_push.py \
 	  bench/__init__.py bench/remote_write_messages.py | tar -xf - -C build/sanitize
 	cd build/sanitize && BUTTERFLY_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd build/sanitize && ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
@@ -62,7 +62,8 @@ sanitize: $(VENV)/.installed
 	  sh -c '$(CURDIR)/$(BIN)/python -m tests.fuzz.run --seconds $(SANITIZE_SECONDS) && \
 	    $(CURDIR)/$(BIN)/python -m tests.fuzz.scrub --seconds $(SANITIZE_SECONDS) && \
 	    $(CURDIR)/$(BIN)/python -m tests.fuzz.remote_write --seconds $(SANITIZE_SECONDS) && \
-	    $(CURDIR)/$(BIN)/python -m tests.fuzz.loki --seconds $(SANITIZE_SECONDS)'
+	    $(CURDIR)/$(BIN)/python -m tests.fuzz.loki --seconds $(SANITIZE_SECONDS) && \
+	    $(CURDIR)/$(BIN)/python -m tests.fuzz.limit --seconds $(SANITIZE_SECONDS)'
 
 lock:
 	$(UV) pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.11 --generate-hashes \

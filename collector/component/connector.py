@@ -117,7 +117,8 @@ class Partition(ABC):
         It may be one beyond the end, for what must be kept until a record that isn't there yet is settled.
 
         Older blobs may be dropped when their `head` is not after the committed position and at least `keep` newer
-        verdicts remain, or fewer where the log is small. Raises as `commit`.
+        verdicts remain, or fewer where the log is small. Those that hold none (`count` 0) may be dropped as soon as
+        their `head` isn't after it. Raises as `commit`.
         """
 
     @abstractmethod

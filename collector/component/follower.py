@@ -47,6 +47,8 @@ class VerdictFollower(Lookahead):
     what is known the second time.
     """
 
+    journal_entries = 0
+
     def __init__(self, config: Any, context: BuildContext, *, max_wait_ns: int) -> None:
         super().__init__(config, context)
         self.board = context.board

@@ -145,7 +145,7 @@ class States:
         for at, part in enumerate(parts):
             head = _PART.pack(MAGIC, position, name, at, len(parts), crc32(part))
             # It is needed until a later position is committed: so its head is one further on.
-            await self._journal.append(head + part, 1, position + 1, self._keep)
+            await self._journal.append(head + part, 0, position + 1, self._keep)
         self._durable.append((position, number))
 
 

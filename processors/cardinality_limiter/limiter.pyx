@@ -44,6 +44,7 @@ cdef enum:
     LONGEST_LABEL = 256
     MOST_ATTRIBUTE_BYTES = 8192    # of a series that re-aggregation makes
     MOST_LABELS = 65536
+    MOST_NOTED = 16          # labels of one point that may become offenders: each is looked for among all of them
     EPOCHS = 16              # in a window
     MEMBER_WINDOWS = 4       # a cumulative member is remembered for longer, so that it isn't counted twice
     FEWEST_SWEPT = 4096      # entries at a tick
@@ -1017,7 +1018,7 @@ cdef class Limiter:
         cdef Attribute *attribute
         cdef Hash label
         self.offenders.note(self.group.hash, self.group.name, NULL, 0, self.action, hashed.lo)
-        for i in range(self.attribute_count):
+        for i in range(min(self.attribute_count, <uint32_t>MOST_NOTED)):
             attribute = &self.attributes[i]
             if self.limit == BY_LABEL and not attribute.offending:
                 continue

@@ -93,6 +93,7 @@ class DecisionJournal:
         self._epoch = -1
         self._next = 0
         self._entries: deque[_Entry] = deque()
+        self._states: deque[_Entry] = deque()
         self._spare: deque[bytes] = deque()
         self._graves: deque[tuple[bytes, int]] = deque()
         self._keys = 0
@@ -132,7 +133,8 @@ class DecisionJournal:
                 blobs[record.key] = _Entry(record.key, record.offset, count, head), record.value
             else:
                 void[record.key] = record.offset
-        self._entries = deque(entry for entry, _ in blobs.values())
+        self._entries = deque(entry for entry, _ in blobs.values() if entry.count)
+        self._states = deque(entry for entry, _ in blobs.values() if not entry.count)
         self._count = sum(entry.count for entry in self._entries)
         self._graves = deque((key, offset) for key, offset in void.items() if key not in blobs)
         return [blob for _, blob in blobs.values()]
@@ -150,15 +152,16 @@ class DecisionJournal:
             # It may be there, or still get there, and a successor may go by it: it stays for as long as it is needed.
             self._entries.append(_Entry(key, self._next, 0, head))
             raise
-        self._entries.append(_Entry(key, offset, count, head, again=True))
+        (self._entries if count else self._states).append(_Entry(key, offset, count, head, again=True))
         self._count += count
         # Where a successor begins that comes from now on, or further on: what is forgotten next is of no use to it.
         self._settled = committed
 
     async def _write(self, key: bytes, blob: bytes, head: int, count: int) -> int:
         first = min((offset for _, offset in self._graves), default=self._next)
-        if self._entries:
-            first = min(first, self._entries[0].offset)
+        for entries in (self._entries, self._states):
+            if entries:
+                first = min(first, entries[0].offset)
         for _ in range(TRIES):
             numbers = {"epoch": self._epoch, "at": self._next, "head": head, "count": count, "from": first}
             expected = self._next
@@ -176,10 +179,15 @@ class DecisionJournal:
         while self._entries and self._entries[0].head <= self._settled and self._count - self._entries[0].count >= keep:
             entry = self._entries.popleft()
             self._count -= entry.count
-            if entry.again:
-                self._spare.append(entry.key)
-            else:
-                self._graves.append((entry.key, entry.offset))
+            self._let_go(entry)
+        while self._states and self._states[0].head <= self._settled:
+            self._let_go(self._states.popleft())
+
+    def _let_go(self, entry: _Entry) -> None:
+        if entry.again:
+            self._spare.append(entry.key)
+        else:
+            self._graves.append((entry.key, entry.offset))
 
     async def _bury(self) -> None:
         for _ in range(min(BURIED_AT_ONCE, len(self._graves))):

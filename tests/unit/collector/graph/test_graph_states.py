@@ -302,6 +302,12 @@ async def test_verdicts_and_states_share_a_journal(caplog):
     await life.runner.stop(1)
 
 
+async def test_states_count_as_no_verdicts():
+    log = Log(b"1", b"2")
+    await states(log, made(Large), keep=1000).committable(1, 1)
+    assert [(count, head) for _, count, head in log.blobs] == [(0, 2)]
+
+
 async def test_one_entry_at_a_time():
     log = Log()
     log.journal_gate = asyncio.Event()

@@ -318,3 +318,27 @@ async def test_a_topic_log_is_one_partition_of_the_decisions_topic():
     assert await log.begin() == 3
     assert await log.read(4, 8) == [4, 8]
     assert forgotten == [tp]
+
+
+async def test_what_holds_no_verdicts_is_forgotten_among_those_that_are_kept():
+    log = Log()
+    journal, _ = await opened(log)
+    for position in range(1, 50):
+        await journal.append(b"verdict %d" % position, 1, position, 1000, position - 1)
+        for part in range(3):
+            await journal.append(b"state %d.%d" % (position, part), 0, position + 1, 1000, position - 1)
+    log.compact()
+    left = log.verdicts()
+    assert [each for each in left if each.startswith(b"v")] == [b"verdict %d" % n for n in range(1, 50)]
+    states = [each for each in left if each.startswith(b"s")]
+    assert {b"state 49.0", b"state 49.1", b"state 49.2", b"state 48.0"} <= set(states)
+    assert len(states) <= 9
+    _, blobs = await opened(log)
+    assert blobs == left
+    journal, _ = await opened(log)
+    await journal.append(b"verdict 50", 1, 50, 1000, 50)
+    await journal.append(b"verdict 51", 1, 51, 1000, 50)
+    for _ in range(9):
+        await journal.append(b"more", 1, 51, 1000, 50)
+    log.compact()
+    assert [each for each in log.verdicts() if each.startswith(b"s")] == []
