@@ -16,7 +16,7 @@ from __future__ import annotations
 import gc
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from collector.api import (
     Outcome,
     Processor,
     Signal,
+    Stateful,
     validate,
     validate_logs,
     validate_metrics,
@@ -158,6 +159,26 @@ class ProcessorContract:
                 [batch.to_bytes() for batch in again.outputs] == [batch.to_bytes() for batch in first.outputs],
                 "the same batches gave another result: a pure processor may remember nothing",
             )
+
+    def test_a_stateful_processor_goes_on_where_it_was(self) -> None:
+        if not issubclass(self.processor, Stateful):
+            return
+        payloads = self.payloads()
+        half = len(payloads) // 2
+        processor, again = cast("Stateful", self.build()), cast("Stateful", self.build())
+        run = self.drive(processor, payloads[:half])
+        require(run.held == 0, "a stateful processor may hold no batches: its state is that of a position")
+        again.restore(processor.snapshot())
+        require(
+            [batch.to_bytes() for batch in self.drive(again, payloads[half:]).outputs]
+            == [batch.to_bytes() for batch in self.drive(processor, payloads[half:]).outputs],
+            "what was restored went on in another way than what was taken",
+        )
+        try:
+            cast("Stateful", self.build()).restore(b"no state of anybody's")
+        except ValueError:
+            return
+        raise AssertionError("a state that can't be read must be refused with ValueError")
 
 
 def drive(
