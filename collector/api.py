@@ -43,6 +43,7 @@ from collector.component.follower import VerdictFollower
 from collector.component.processor import Admitting, Lookahead, Processor, Stateful, Verdicts
 from collector.component.receiver import Intake, Permit, Receiver
 from collector.component.trace_board import DROPPED, KEPT, UNDECIDED, Decided, TraceBoard
+from collector.component.verdict_feed import VerdictFeed
 from collector.errors import (
     AckError,
     ButterflyError,
@@ -153,6 +154,7 @@ __all__ = [
     "Stateful",
     "StorageError",
     "TraceBoard",
+    "VerdictFeed",
     "VerdictFollower",
     "Verdicts",
     "client_context",

@@ -55,6 +55,19 @@ class Component:
         self.config = config
         self.context = context
 
+    @classmethod
+    def goes_by_verdicts(cls, config: Any) -> bool:
+        """Whether one with this `config` looks up on `context.board` what samplers decided."""
+        del config
+        return False
+
+    @classmethod
+    def pins(cls, config: Any) -> str | None:
+        """The option of `config`, where one is set, that has it ask for traces to be kept (`TraceBoard.pin`), which
+        the samplers of the same process alone hear."""
+        del config
+        return None
+
     @property
     def id(self) -> str:
         """The component's name in the YAML."""

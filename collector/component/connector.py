@@ -13,15 +13,16 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from collector.batch import ANONYMOUS, Context, Signal
 from collector.component.base import Component
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from collector.batch import Batch
+    from collector.component.verdict_feed import VerdictFeed
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -152,7 +153,12 @@ class Connector(Component):
 
 
 class DurableConnector(Connector):
-    """Base of durable connectors."""
+    """Base of durable connectors.
+
+    `shared` says that processes of other machines may read and write the same log. Then `verdict_feed` gives one.
+    """
+
+    shared: ClassVar[bool] = False
 
     async def start(self, listeners: Sequence[PartitionListener]) -> None:
         """Open the logs, and begin to assign partitions to the `listeners`: the readers that this process runs.
@@ -174,4 +180,13 @@ class DurableConnector(Connector):
 
     def ready(self) -> str | None:
         """None when the log can take appends, else the reason for a person."""
+        return None
+
+    def verdict_feed(self, reader: Reader, publish: Callable[[bytes], None]) -> VerdictFeed | None:
+        """Not started yet: what gives `publish` every blob of the journals of `reader`, whose owners are anywhere.
+
+        It needs no start of the connector. `publish` raises `ValueError` for a blob that can't be read, which is
+        counted and passed over. None where the log is this process's alone.
+        """
+        del reader, publish
         return None

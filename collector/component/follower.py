@@ -57,6 +57,12 @@ class VerdictFollower(Lookahead):
         self._ids = 0
         self._observed = 0
 
+    @classmethod
+    def goes_by_verdicts(cls, config: Any) -> bool:
+        """See `Component`."""
+        del config
+        return True
+
     @abstractmethod
     def traces_of(self, batch: Batch) -> Traces:
         """The trace ids, as in `SpanIndex` and never all zero, whose verdicts `process` will want. Repeats are fine."""

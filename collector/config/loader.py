@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from collector.config.model import ComponentSpec, GatewayConfig, PipelineOptions
 from collector.config.problems import Problems, did_you_mean
 from collector.config.shapes import booleans_for_numbers
 from collector.config.substitution import Expansion, expand
+from collector.config.verdicts import samplers, unheard
 from collector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,15 +95,17 @@ class _Loader:
         self._problems.raise_errors()
         if service is None:
             raise AssertionError("a service that doesn't validate is a reported problem")
-        return GatewayConfig(
+        config = GatewayConfig(
             path=self._file,
             components=MappingProxyType({kind: MappingProxyType(specs) for kind, specs in components.items()}),
             pipelines=MappingProxyType(pipelines),
             service=service,
             warnings=self._problems.warnings,
             readers=MappingProxyType(_readers(components, pipelines)),
+            samplers=samplers(components, pipelines),
             origins=MappingProxyType(self._document.origins),
         )
+        return replace(config, warnings=(*config.warnings, *unheard(config)))
 
     def _section(self, kind: Kind) -> tuple[dict[str, type[Component] | None], dict[str, ComponentSpec]]:
         classes: dict[str, type[Component] | None] = {}

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import ValidationInfo, field_validator
 
+from collector.component.connector import DurableConnector
 from collector.component.kind import Kind
 from collector.options import Options, Size, option
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from collector.batch import Signal
     from collector.component.base import Component
     from collector.component.connector import Reader
+    from collector.component.processor import Lookahead
     from collector.config.problems import Path as YamlPath
     from collector.config.substitution import Expansion
 
@@ -125,6 +127,21 @@ class PipelineSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SamplerSpec:
+    """A pipeline that decides about traces. `cls` reads its verdicts; `connectors` are those that have their journals,
+    none where they are in the memory of one process."""
+
+    pipeline: str
+    cls: type[Lookahead]
+    connectors: tuple[ComponentSpec, ...]
+
+    @property
+    def shared(self) -> tuple[ComponentSpec, ...]:
+        """The connectors that let other processes know the verdicts."""
+        return tuple(spec for spec in self.connectors if issubclass(spec.cls, DurableConnector) and spec.cls.shared)
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """A configuration that can run. `components` has an entry for every kind; `warnings` are sentences."""
 
@@ -135,6 +152,8 @@ class GatewayConfig:
     warnings: tuple[str, ...] = ()
     readers: Mapping[str, tuple[Reader, ...]] = field(default_factory=dict)
     """By the connector's ID: the pipelines of the whole file that read it, whichever of them are selected."""
+    samplers: tuple[SamplerSpec, ...] = ()
+    """Those of the whole file, whichever pipelines are selected."""
     origins: Mapping[YamlPath, Expansion] = field(default_factory=dict, repr=False)
     """Every value that substitution brought in, by its place in the YAML; for `print-config`."""
 
@@ -162,6 +181,11 @@ class GatewayConfig:
     def extensions(self) -> Mapping[str, ComponentSpec]:
         """Extensions by ID."""
         return self.components[Kind.EXTENSIONS]
+
+    def parts(self, pipeline: PipelineSpec) -> Iterator[ComponentSpec]:
+        """What works on the batches of `pipeline`: its processors, and what it exports to."""
+        yield from (self.processors[id_] for id_ in pipeline.processors)
+        yield from (self.connectors.get(id_) or self.exporters[id_] for id_ in pipeline.exporters)
 
 
 class ComponentSource(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
@@ -70,13 +71,15 @@ def json_schema(classes: Mapping[Kind, Mapping[str, type[Component]]]) -> dict[s
 
 
 class _Generator(GenerateJsonSchema):
-    """Writes the defaults of durations and sizes as the YAML does."""
+    """Writes the defaults of durations, sizes and names of numbers as the YAML does."""
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         found = super().default_schema(schema)
         serialization = schema["schema"].get("serialization", {})
-        if "default" in found and serialization.get("function") in (format_duration, format_size):
-            found["default"] = serialization["function"](schema["default"])
+        write = serialization.get("function")
+        default = found.get("default")
+        if default is not None and (write in (format_duration, format_size) or isinstance(schema["default"], IntEnum)):
+            found["default"] = write(schema["default"])
         return found
 
 

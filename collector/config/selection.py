@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from collector.component.kind import Kind
 from collector.config.problems import did_you_mean
+from collector.config.verdicts import unheard
 from collector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def select(config: GatewayConfig, names: Iterable[str]) -> GatewayConfig:
         Kind.EXTENSIONS: set(config.extensions),
     }
     used[Kind.CONNECTORS] = used[Kind.RECEIVERS] | used[Kind.EXPORTERS]
-    return replace(
+    selected = replace(
         config,
         pipelines=MappingProxyType(pipelines),
         components=MappingProxyType(
@@ -51,3 +52,4 @@ def select(config: GatewayConfig, names: Iterable[str]) -> GatewayConfig:
             }
         ),
     )
+    return replace(selected, warnings=tuple(dict.fromkeys((*config.warnings, *unheard(selected)))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from collector.ack import Ack
@@ -11,13 +12,13 @@ from collector.batch import Batch
 from collector.component.base import BuildContext, Extension
 from collector.component.connector import DurableConnector
 from collector.component.deriving import DerivingConnector
-from collector.component.follower import VerdictFollower
 from collector.component.kind import Kind
 from collector.component.processor import Lookahead, Processor
 from collector.export_queue.queue import ExportQueue
 from collector.graph.admission import Admission
 from collector.graph.direct import DirectPipeline
 from collector.graph.graph import Parts
+from collector.graph.head import show_verdicts
 from collector.graph.intake import PipelineIntake
 from collector.graph.log_pipeline import LogPipeline
 from collector.graph.memory_log import MemoryLog
@@ -63,9 +64,7 @@ class Builder:
         self._around = around
         self._parts = Parts(Admission(around.inflight_limit))
         self._parts.board.followed = any(
-            issubclass(config.processors[id_].cls, VerdictFollower)
-            for line in config.pipelines.values()
-            for id_ in line.processors
+            spec.cls.goes_by_verdicts(spec.config) for line in config.pipelines.values() for spec in config.parts(line)
         )
 
     def build(self) -> Parts:
@@ -80,6 +79,8 @@ class Builder:
         for id_ in dict.fromkeys(id_ for line in config.pipelines.values() for id_ in line.receivers):
             if id_ in config.receivers:
                 self._receiver(id_)
+        if parts.board.followed:
+            self._feeds()
         return parts
 
     def _make(self, spec: ComponentSpec) -> Any:
@@ -117,6 +118,17 @@ class Builder:
             made = self._parts.deriving
         if id_ not in made:
             made[id_] = self._make(spec)
+
+    def _feeds(self) -> None:
+        """What samplers decide in other processes: those of this file that run elsewhere, and those that run here too,
+        of whose partitions others may have some."""
+        for sampler in self._config.samplers:
+            for spec in sampler.shared:
+                connector = self._parts.connectors.get(spec.id) or cast("DurableConnector", self._make(spec))
+                (reader,) = (each for each in self._config.readers[spec.id] if each.id == sampler.pipeline)
+                feed = connector.verdict_feed(reader, partial(show_verdicts, self._parts.board, sampler.cls))
+                if feed is not None:
+                    self._parts.feeds[f"{spec.id} ({sampler.pipeline})"] = feed
 
     def _inputs(self, pipeline: PipelineSpec) -> None:
         account = self._around.ledger.account(pipeline.id)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collector.component.connector import DurableConnector
     from collector.component.deriving import DerivingConnector
     from collector.component.receiver import Receiver
+    from collector.component.verdict_feed import VerdictFeed
     from collector.export_queue.queue import ExportQueue
     from collector.graph.admission import Admission
     from collector.graph.direct import DirectPipeline
@@ -48,6 +49,8 @@ class Parts:
     deriving: dict[str, DerivingConnector] = field(default_factory=dict)
     listeners: dict[str, list[LogPipeline]] = field(default_factory=dict)
     """By the connector's ID: who reads it in this process."""
+    feeds: dict[str, VerdictFeed] = field(default_factory=dict)
+    """By the connector's ID and the sampler's pipeline: verdicts of other processes."""
     memory: dict[str, PartitionRunner] = field(default_factory=dict)
     """By the pipeline's ID: lookahead without a durable log."""
     direct: dict[str, DirectPipeline] = field(default_factory=dict)
@@ -71,7 +74,12 @@ class Graph:
         """Exporters first, receivers last. When one can't start, what was started is stopped and the error raised."""
         parts = self.parts
         try:
-            early: Iterable[_Starting] = (*parts.extensions.values(), *parts.queues.values(), *parts.memory.values())
+            early: Iterable[_Starting] = (
+                *parts.extensions.values(),
+                *parts.queues.values(),
+                *parts.memory.values(),
+                *parts.feeds.values(),
+            )
             for part in early:
                 await part.start()
                 self._started.append(part)
@@ -97,6 +105,7 @@ class Graph:
         patience = max(0.5, (deadline - monotonic()) / 2)
         await self._all("pipeline", [each.stop(patience) for each in self._running(parts.memory.values())])
         await self._all("connector", [each.stop() for each in self._running(parts.connectors.values())])
+        await self._all("verdict feed", [each.stop() for each in self._running(parts.feeds.values())])
         ticks = [*self._tickers, *self._ticking.values()]
         for tick in ticks:
             tick.cancel()
@@ -125,7 +134,9 @@ class Graph:
 
     def not_ready(self) -> list[str]:
         """Why the gateway can't take work in now, for a person; empty when it can."""
-        reasons = [f"{id_}: {why}" for id_, each in self.parts.connectors.items() if (why := each.ready()) is not None]
+        parts = self.parts
+        reasons = [f"{id_}: {why}" for id_, each in parts.connectors.items() if (why := each.ready()) is not None]
+        reasons += [f"{id_}: {why}" for id_, each in parts.feeds.items() if (why := each.obstacle()) is not None]
         return reasons if self._tickers else ["starting", *reasons]
 
     def _running(self, parts: Iterable[_Part]) -> list[_Part]:

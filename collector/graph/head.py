@@ -12,6 +12,7 @@ from collector.errors import StorageError
 from collector.graph.chain import Chain
 from collector.graph.journal import SharedJournal
 from collector.graph.merging import groups, merged
+from collector.graph.states import is_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,12 +148,17 @@ class Head:
         return True
 
     def _show_verdicts(self, blob: bytes) -> None:
-        if (
-            self._board is not None
-            and self._board.followed
-            and (decided := self.processor.decided_in(blob)) is not None
-        ):
-            self._board.publish(decided)
+        if self._board is not None:
+            show_verdicts(self._board, type(self.processor), blob)
+
+
+def show_verdicts(board: TraceBoard, sampler: type[Lookahead], blob: bytes) -> None:
+    """Put on `board` what an entry of a journal that `sampler` writes says of traces; a processor's state says nothing.
+
+    Raises `ValueError` for a damaged one.
+    """
+    if board.followed and not is_state(blob) and (decided := sampler.decided_in(blob)) is not None:
+        board.publish(decided)
 
 
 def _not_shown(batch: Batch, reason: str) -> None:

@@ -175,6 +175,18 @@ _TABLE = (
         "Records of a shared log that are no telemetry, put aside.",
         ("connector", "pipeline", "reason"),
     ),
+    Metric(
+        "butterfly_verdict_feed_records_total",
+        "counter",
+        "Records of sampling verdicts that other processes may have written, by what became of them.",
+        ("connector", "pipeline", "outcome"),
+    ),
+    Metric(
+        "butterfly_verdict_feed_behind_records",
+        "gauge",
+        "Records of sampling verdicts that are written and not read yet.",
+        ("connector", "pipeline"),
+    ),
     # -- loki
     Metric(
         "butterfly_loki_adjusted_total",

@@ -41,6 +41,11 @@ class ExemplarLinker(VerdictFollower):
         counter = context.meter.counter("butterfly_exemplars_total")
         self._counts = {fate: counter.labels(context.id, fate) for fate in _FATES}
 
+    @classmethod
+    def pins(cls, config: ExemplarLinkerOptions) -> str | None:
+        """See `Component`."""
+        return "keep_exemplar_traces" if config.keep_exemplar_traces else None
+
     def traces_of(self, batch: Batch) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """See `VerdictFollower`."""
         index = batch.index

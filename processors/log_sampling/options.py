@@ -1,9 +1,9 @@
 """Options of `log_sampling`."""
 
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
 from collector.api import Duration, Options, option, seconds
 
@@ -29,7 +29,12 @@ def _named(value: Any) -> Any:
     return value
 
 
-Named = Annotated[Severity, BeforeValidator(_named)]
+_Name = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NEVER"]
+Named = Annotated[
+    Severity,
+    BeforeValidator(_named, json_schema_input_type=_Name),
+    PlainSerializer(lambda severity: severity.name, return_type=str),
+]
 
 
 class WithoutTraceOptions(Options):

@@ -8,7 +8,7 @@ import mmh3
 import numpy as np
 
 from collector.api import DROPPED, UNDECIDED, Batch, BuildContext, Signal, VerdictFollower
-from processors.log_sampling.options import LogSamplingOptions
+from processors.log_sampling.options import LogSamplingOptions, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +31,11 @@ class LogSampling(VerdictFollower):
     def __init__(self, config: LogSamplingOptions, context: BuildContext) -> None:
         super().__init__(config, context, max_wait_ns=config.max_wait)
         self._limit = int(config.without_trace.sampling_percentage / 100 * _RANGE)
+
+    @classmethod
+    def pins(cls, config: LogSamplingOptions) -> str | None:
+        """See `Component`."""
+        return "pin_severity" if config.pin_severity < Severity.NEVER else None
 
     def traces_of(self, batch: Batch) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """See `VerdictFollower`."""

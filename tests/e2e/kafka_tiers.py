@@ -46,6 +46,7 @@ class Tiers:
     """Processes that share topics and a consumer group of their own. Use as a context manager: it kills what runs.
 
     `kafka` are options of the connector, `tail_sampling` of the sampler; `ordinary` replaces the policy of that name.
+    Only the pipelines of `signals` are there.
     """
 
     def __init__(
@@ -56,12 +57,17 @@ class Tiers:
         session: str = "2s",
         kafka: dict[str, Any] | None = None,
         ordinary: dict[str, Any] | None = None,
+        signals: Sequence[str] = ("traces",),
         **tail_sampling: Any,
     ) -> None:
         self.folder = folder
         self.brokers = list(brokers)
         self.members: dict[str, Gateway] = {}
         self._config = yaml.safe_load((ROOT / "configs" / "gateway-kafka.yaml").read_text())
+        pipelines = self._config["service"]["pipelines"]
+        for name in [each for each in pipelines if each.partition("/")[0] not in signals]:
+            del pipelines[name]
+        self._exports = {name: "file" if name == SAMPLE else f"file/{name.partition('/')[0]}" for name in pipelines}
         mark = f"tiers-{secrets.token_hex(4)}"
         self.topic = f"{mark}-spans"
         self._config["connectors"]["kafka"] |= {
@@ -70,6 +76,8 @@ class Tiers:
             "session_timeout": session,
             "heartbeat_interval": "400ms",
             "traces": {"topic": self.topic},
+            "metrics": {"topic": f"{mark}-points"},
+            "logs": {"topic": f"{mark}-records"},
             "decisions_topic": f"{mark}-decisions",
             "quarantine_topic": f"{mark}-quarantine",
             **(kafka or {}),
@@ -95,7 +103,11 @@ class Tiers:
         config["receivers"]["otlp"]["protocols"] = {"grpc": {"endpoint": grpc}, "http": {"endpoint": http}}
         config["connectors"]["kafka"]["group_instance_id"] = instance
         config["exporters"] = {"file": {"path": str(folder / "kept.jsonl")}}
-        config["service"]["pipelines"][SAMPLE]["exporters"] = ["file"]
+        for pipeline, exporter in self._exports.items():
+            if config["service"]["pipelines"][pipeline]["exporters"] != ["kafka"]:
+                config["service"]["pipelines"][pipeline]["exporters"] = [exporter]
+                if exporter != "file":
+                    config["exporters"][exporter] = {"path": str(folder / f"{exporter.partition('/')[2]}.jsonl")}
         config["service"]["data_dir"] = str(folder / "data")
         config["service"]["telemetry"] = {"metrics": {"address": admin}}
         chosen = ("--pipelines", ",".join(pipelines)) if pipelines else ()

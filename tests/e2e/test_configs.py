@@ -28,7 +28,8 @@ def relocated(path, folder, broker):
     if "kafka" in config.get("connectors", {}):
         kafka = config["connectors"]["kafka"]
         kafka["brokers"] = broker().bootstrap
-        kafka |= {"traces": {"topic": "configs.spans"}, "group_id": "configs", "group_instance_id": ""}
+        kafka |= {signal: {"topic": f"configs.{signal}"} for signal in ("traces", "metrics", "logs")}
+        kafka |= {"group_id": "configs", "group_instance_id": ""}
         kafka |= {"decisions_topic": "configs.decisions", "quarantine_topic": "configs.quarantine"}
     for protocol in config["receivers"]["otlp"]["protocols"].values():
         protocol["endpoint"] = f"127.0.0.1:{free_port()}"

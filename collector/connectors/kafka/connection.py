@@ -65,7 +65,8 @@ async def stop_consumer(consumer: AIOKafkaConsumer, within_s: float) -> None:
     """Stop `consumer` and leave its group; without a word to brokers that take longer than `within_s`.
 
     aiokafka's own `stop` has no end where a broker is frozen, and given up on the way it leaves tasks behind: a member
-    that goes on with its heartbeats keeps partitions that nobody reads.
+    that goes on with its heartbeats keeps partitions that nobody reads. Where one of its own tasks was cancelled, it
+    ends as if the caller had been.
     """
     try:
         async with asyncio.timeout(within_s):
@@ -74,7 +75,9 @@ async def stop_consumer(consumer: AIOKafkaConsumer, within_s: float) -> None:
         for task in _tasks(consumer):
             task.cancel()
         await close_client(consumer._client)  # noqa: SLF001 - nothing public ends what `stop` has left
-        if not isinstance(error, Exception):
+        caller = asyncio.current_task()
+        its_own = isinstance(error, asyncio.CancelledError) and caller is not None and not caller.cancelling()
+        if not isinstance(error, Exception) and not its_own:
             raise
 
 

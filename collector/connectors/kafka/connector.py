@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from collector.ack import Outcome
@@ -14,6 +14,7 @@ from collector.component.connector import DurableConnector, Reader
 from collector.connectors.kafka import inflating
 from collector.connectors.kafka.appends import Appends
 from collector.connectors.kafka.connection import connection
+from collector.connectors.kafka.decisions_feed import DecisionsFeed
 from collector.connectors.kafka.group import Group
 from collector.connectors.kafka.obstacle import obstacle, silence
 from collector.connectors.kafka.options import BATCH_OVERHEAD, KafkaOptions, milliseconds, problems, warnings
@@ -21,11 +22,13 @@ from collector.connectors.kafka.producer import Producer
 from collector.connectors.kafka.quarantine import Quarantine
 from collector.connectors.kafka.reader import LogReader
 from collector.connectors.kafka.recent import PayloadBudget
+from collector.connectors.kafka.topic_plan import Gravity
 from collector.connectors.kafka.topic_watch import TopicWatch
+from collector.connectors.kafka.topics import check
 from collector.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aiokafka.structs import RecordMetadata
 
@@ -58,6 +61,7 @@ class KafkaConnector(DurableConnector):
     """One log in topics of Kafka, of as many processes as wanted. See docs/components/kafka.md."""
 
     Config = KafkaOptions
+    shared = True
 
     @classmethod
     def problems(cls, config: KafkaOptions) -> list[tuple[tuple[str | int, ...], str]]:
@@ -188,6 +192,33 @@ class KafkaConnector(DurableConnector):
             return why or _READY.get(reason, reason)
         obstacles = (group.obstacle() for group in self._groups)
         return next((obstacle for obstacle in obstacles if obstacle is not None), None)
+
+    def verdict_feed(self, reader: Reader, publish: Callable[[bytes], None]) -> DecisionsFeed:
+        """See `DurableConnector`."""
+        labels = {"connector": self.id, "pipeline": reader.id}
+        records = self.context.meter.counter("butterfly_verdict_feed_records_total")
+        behind = self.context.meter.gauge("butterfly_verdict_feed_behind_records")
+        return DecisionsFeed(
+            self.config.decisions(reader),
+            self.config.partitions,
+            publish,
+            connect=partial(self._decisions_consumer, reader),
+            count=lambda outcome: records.labels(outcome=outcome, **labels).inc(),
+            behind=behind.labels(**labels).set,
+            log=self.context.log.getChild(reader.name),
+        )
+
+    async def _decisions_consumer(self, reader: Reader) -> AIOKafkaConsumer:
+        """Raises `StorageError` while the topic isn't what it should be: asking for a missing one may create it."""
+        silence()
+        config = self.config
+        inflating.bound(config.producer.max_message_bytes + BATCH_OVERHEAD)
+        common = await asyncio.to_thread(connection, config)
+        found = await check(config, {reader.signal}, [reader])
+        fatal = [each for each in found if each.topic == config.decisions(reader) and each.gravity is Gravity.FATAL]
+        if fatal:
+            raise StorageError("; ".join(map(str, fatal)))
+        return AIOKafkaConsumer(**self._consumer_arguments(common), group_id=None, auto_offset_reset="none")
 
     def _obstacle(self) -> str | None:
         if self._producer is None or self._watch is None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 EPOCH_KEY = b"epoch"
 LAST_FEW = 64
-"""Offsets before an epoch where the last verdict is looked for, which says from where on verdicts are needed."""
+"""Offsets before an epoch, or the end, where the last verdict is looked for: it says from where on they are needed."""
 TRIES = 3
 """How often a verdict is written that lands behind a stranger's record, before the log is given some time."""
 BURIED_AT_ONCE = 2
@@ -115,10 +115,8 @@ class DecisionJournal:
         `end` is where the data's log ends. A head further beyond it than by one is of a topic that was made anew since:
         nothing would be forgotten until the new one has come that far.
         """
-        start = begin = await self._log.begin()
-        for record in await self._log.read(max(begin, self._epoch - LAST_FEW), self._epoch):
-            if counts(record):  # else its owner may know nothing of those after it
-                start = max(begin, _number(record.headers, "from", start))
+        begin = await self._log.begin()
+        start = needed_from(await self._log.read(max(begin, self._epoch - LAST_FEW), self._epoch), begin)
         blobs: dict[bytes, tuple[_Entry, bytes]] = {}
         void: dict[bytes, int] = {}
         for record in await self._log.read(start, self._next):
@@ -208,6 +206,15 @@ class DecisionJournal:
 def counts(record: JournalRecord) -> bool:
     """Whether a verdict landed where its owner, being alone, expected it."""
     return _number(record.headers, "at", -1) == record.offset
+
+
+def needed_from(records: Iterable[JournalRecord], begin: int) -> int:
+    """The offset from which on there are verdicts that are needed, by the last of `records`; at least `begin`."""
+    start = begin
+    for record in records:
+        if counts(record):  # else its owner may know nothing of those after it
+            start = max(begin, _number(record.headers, "from", start))
+    return start
 
 
 def has_epoch(records: Iterable[JournalRecord]) -> bool:

@@ -29,6 +29,11 @@ class SpanMetricsConnector(DerivingConnector):
     signals = frozenset({Signal.TRACES})
     source, target = Signal.TRACES, Signal.METRICS
 
+    @classmethod
+    def goes_by_verdicts(cls, config: SpanMetricsOptions) -> bool:
+        """See `Component`."""
+        return config.exemplars.enabled and config.exemplars.traces == "kept"
+
     def stage(self, name: str, emit: Emit, *, durable: bool) -> Stateful:
         """See `DerivingConnector`."""
         return SpanCounter(self.config, self.context, name, emit, durable=durable)

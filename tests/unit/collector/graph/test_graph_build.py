@@ -2,6 +2,7 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 import yaml
 from graph_fakes import FakeDeadLetter, FakeLog, FakeLookahead, turns
@@ -11,13 +12,17 @@ from collector.batch import Signal
 from collector.component.connector import DurableConnector, Reader
 from collector.component.deriving import DerivingConnector
 from collector.component.exporter import Exporter
+from collector.component.follower import VerdictFollower
 from collector.component.processor import Admitting, Processor
 from collector.component.receiver import Receiver
+from collector.component.trace_board import DROPPED, KEPT, UNDECIDED, Decided
+from collector.component.verdict_feed import VerdictFeed
 from collector.config import load, select
 from collector.errors import Overloaded
 from collector.graph.build import Builder, Surroundings
 from collector.graph.graph import Graph
 from collector.graph.outlet import LogSink
+from collector.graph.states import MAGIC
 from collector.telemetry.ledger import Ledger
 from collector.telemetry.meter import Meter
 
@@ -102,7 +107,45 @@ class Deriving(DerivingConnector):
         return self.stages[-1]
 
 
+class Decider(Ahead):
+    """A blob is one trace: a byte, kept when it is even."""
+
+    @classmethod
+    def decided_in(cls, blob):
+        if len(blob) != 1:
+            raise ValueError("damaged")
+        ids = np.frombuffer(blob, np.uint8).astype(np.uint64)
+        return Decided(np.zeros(1, np.uint64), ids, ids % 2 == 0)
+
+
+class Following(VerdictFollower):
+    def traces_of(self, batch):
+        raise NotImplementedError
+
+
+class Feed(VerdictFeed):
+    def __init__(self, reader, publish):
+        self.reader, self.publish, self.events, self.why = reader, publish, [], None
+
+    async def start(self):
+        self.events.append("start")
+
+    async def stop(self):
+        self.events.append("stop")
+
+    def obstacle(self):
+        return self.why
+
+
+class Shared(Log):
+    shared = True
+
+    def verdict_feed(self, reader, publish):
+        return Feed(reader, publish)
+
+
 CLASSES = {"derive": Deriving, "in": In, "out": Out, "log": Log, "plain": Plain, "door": Door, "ahead": Ahead}
+CLASSES |= {"decider": Decider, "following": Following, "shared": Shared}
 
 
 class Source:
@@ -112,9 +155,9 @@ class Source:
 
 SECTIONS = {
     "receivers": ("in",),
-    "processors": ("plain", "door", "ahead"),
+    "processors": ("plain", "door", "ahead", "decider", "following"),
     "exporters": ("out",),
-    "connectors": ("log", "derive"),
+    "connectors": ("log", "derive", "shared"),
 }
 AT_ONCE = {"sending_queue": {"batch": {"flush_timeout": "1ms", "min_size": 1}}}
 
@@ -268,6 +311,53 @@ async def test_a_log_has_several_readers_whichever_are_selected(tmp_path):
         Reader("traces/b", Signal.TRACES),
         Reader("traces/c", Signal.TRACES, journal=False),
     )
+
+
+SAMPLED_ELSEWHERE = {
+    "in": line("in", "shared log"),
+    "sample": line("shared", "out", "decider"),
+    "look": line("shared", "out", "ahead"),
+    "follow": line("log", "out", "following"),
+}
+
+
+def selected(folder, *names):
+    half = select(load(str(folder / "gateway.yaml"), Source(), {}), names)
+    return Builder(half, surroundings(folder, Ledger())).build()
+
+
+async def test_verdicts_of_samplers_elsewhere_come_to_the_board(tmp_path):
+    Built(tmp_path, **SAMPLED_ELSEWHERE)
+    parts = selected(tmp_path, "traces/follow")
+    assert list(parts.connectors) == ["log"]  # the other is asked for its verdicts alone
+    assert list(parts.feeds) == ["shared (traces/sample)"]
+    feed, graph = parts.feeds["shared (traces/sample)"], Graph(parts)
+    assert feed.reader == Reader("traces/sample", Signal.TRACES)
+    feed.publish(b"\x04")
+    feed.publish(b"\x05")
+    feed.publish(MAGIC + b"what a processor remembers")
+    with pytest.raises(ValueError, match="damaged"):
+        feed.publish(b"45")
+    ids = np.array([4, 5, 6], np.uint64)
+    assert list(parts.board.look_up(np.zeros(3, np.uint64), ids)) == [KEPT, DROPPED, UNDECIDED]
+    await graph.start()
+    assert feed.events == ["start"]
+    feed.why = "the brokers are away"
+    assert graph.not_ready() == ["shared (traces/sample): the brokers are away"]
+    await graph.stop()
+    assert feed.events == ["start", "stop"]
+
+
+async def test_partitions_that_others_sample_are_followed_beside_ones_own(tmp_path):
+    built = Built(tmp_path, **SAMPLED_ELSEWHERE)
+    assert list(built.parts.feeds) == ["shared (traces/sample)"]
+
+
+async def test_nothing_is_followed_where_nobody_goes_by_it_or_none_can_be_had(tmp_path):
+    Built(tmp_path, **SAMPLED_ELSEWHERE)
+    assert selected(tmp_path, "traces/in", "traces/sample").feeds == {}
+    Built(tmp_path, a=line("in", "log"), b=line("log", "out", "decider"), c=line("log", "out", "following"))
+    assert selected(tmp_path, "traces/c").feeds == {}
 
 
 async def test_several_pipelines_may_write_one_log(tmp_path):
