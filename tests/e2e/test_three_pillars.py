@@ -91,16 +91,30 @@ def test_every_backend_restarts_and_the_gateway_is_killed_meanwhile(tmp_path, ba
 
 
 @pytest.mark.soak
-def test_forty_kills_lose_nothing(tmp_path, backends):
+def test_kills_lose_nothing(tmp_path, backends):
     rng = random.Random(7)
-    with started(tmp_path, backends, "10s") as gateway:
-        traffic = Traffics(gateway, seed=13, temporality="mixed", duration=3600.0, retry_for=120.0)
-        for _ in range(40):
+    with started(tmp_path, backends, "20s") as gateway:
+        patient = {"duration": 3600.0, "retry_for": 3600.0, "drain": 120.0}
+        traffic = Traffics(gateway, seed=13, temporality="mixed", **patient)
+        for _ in range(25):
             time.sleep(rng.uniform(0.2, 2.0))
             gateway.kill()
             gateway.start()
         traffic.runner.stop()
-        traffic.join()
+        tally = traffic.join(150)
+        assert all(counts.acked == counts.sent for counts in tally.signals.values())
         gateway.drained()
         judge(gateway, backends, traffic, copies=True)
+        gateway.terminate()
+
+
+@pytest.mark.soak
+def test_everything_arrives_equal_by_remote_write_1_0(tmp_path, jaeger, prometheus_v1, victoria_logs):
+    backends = prometheus_v1, victoria_logs, jaeger
+    with started(tmp_path, backends) as gateway:
+        traffic = Traffics(gateway, seed=14, temporality="mixed")
+        traffic.join()
+        gateway.drained()
+        judge(gateway, backends, traffic)
+        assert gateway.metric("butterfly_dead_lettered_items_total") == 0
         gateway.terminate()
