@@ -1,6 +1,7 @@
 """The graph's life: exporters first and receivers last, the other way round at the end, nothing left half started."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from graph_fakes import turns
@@ -190,3 +191,24 @@ async def test_an_extension_does_nothing_by_default():
     extension = Extension(None, None)
     await extension.start()
     await extension.stop()
+
+
+def test_reports_are_those_of_every_instance_of_a_component():
+    def processor(id_, report):
+        return SimpleNamespace(id=id_, report=lambda: report)
+
+    parts = Parts(Admission(1 << 20))
+    parts.direct["metrics/a"] = SimpleNamespace(
+        processors=(processor("other", {"n": 0}), processor("limiter", {"n": 1}))
+    )
+    runner = SimpleNamespace(partition=SimpleNamespace(name="3"), processors=(processor("limiter", {"n": 2}),))
+    parts.listeners["disk"] = [SimpleNamespace(runners={"3": runner})]
+    parts.memory["metrics/b"] = SimpleNamespace(
+        partition=SimpleNamespace(name="memory"), processors=(processor("silent", None),)
+    )
+    graph = Graph(parts)
+    assert graph.reports("limiter") == [
+        {"from": "metrics/a", "partition": "", "n": 1},
+        {"from": "disk", "partition": "3", "n": 2},
+    ]
+    assert graph.reports("silent") == graph.reports("nobody") == []
