@@ -29,6 +29,9 @@ class Correlation(Processor):
     """
 
     Config = CorrelationOptions
+    # Spans pass as they are, so it may stand before a sampler, and learn again after a restart what that reads again.
+    # A request ID that it knows at one reading of a log and not at the other is nothing that any lookahead goes by.
+    pure = True
 
     def __init__(self, config: CorrelationOptions, context: BuildContext) -> None:
         super().__init__(config, context)

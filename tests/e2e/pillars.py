@@ -108,8 +108,12 @@ def three_pillars(
     *,
     decision_wait: str = "500ms",
     change: Callable[[dict[str, Any]], None] | None = None,
+    whole: bool = False,
 ) -> Gateway:
-    """configs/gateway.yaml on free ports, its files in `folder`, its backends on those ports, changed by `change`."""
+    """configs/gateway.yaml on free ports, its files in `folder`, its backends on those ports, changed by `change`.
+
+    Unless it is `whole`, all log records go on and no metrics are made of spans: what is stored is what was sent.
+    """
     config = yaml.safe_load((ROOT / "configs" / "gateway.yaml").read_text())
     grpc, http, admin = (f"127.0.0.1:{port}" for port in free_ports(3))
     config["receivers"]["otlp"]["protocols"] = {"grpc": {"endpoint": grpc}, "http": {"endpoint": http}}
@@ -122,6 +126,10 @@ def three_pillars(
         exporter["retry_on_failure"] = {"initial_interval": "100ms", "max_interval": "500ms"}
     config["service"]["data_dir"] = str(folder / "data")
     config["service"]["telemetry"] = {"metrics": {"address": admin}}
+    if not whole:
+        config["processors"]["log_sampling"]["keep_severity"] = "TRACE"
+        del config["connectors"]["span_metrics"]
+        del config["service"]["pipelines"]["traces/count"], config["service"]["pipelines"]["metrics/spans"]
     if change:
         change(config)
     return Gateway(config, folder)
