@@ -105,7 +105,10 @@ class LaneSender:
                 self._divide(table, lane, NOT_WRITTEN)
             return True
         if answer.meaning is Meaning.REFUSED:
-            self._divide(table, lane, answer.reason)
+            if answer.written is not None and self._written(table, piece, answer):
+                lane.popleft()  # Prometheus 3 answers 400 to an exemplar that is older than its series' newest
+            else:
+                self._divide(table, lane, answer.reason)
             return True
         if answer.meaning is Meaning.FAILED:
             return self._failed(table, lane)

@@ -338,3 +338,19 @@ async def test_a_prometheus_of_1_0_alone_is_found_out(make, prometheus_v1, names
     assert await send(exporter, request.SerializeToString()) == {}
     assert exporter._lanes._dialect.version == 1
     assert len(prometheus_v1.samples(f"{namespace}_m", time.time() + 60)) == 1
+
+
+async def test_an_exemplar_out_of_order_costs_no_sample(make, server, namespace):
+    """Prometheus 3 answers 400 to it, having written every sample: nothing may be divided, sent again and refused."""
+    exporter = await make(server, remote_write_queue={"num_consumers": 1})
+    now = time.time_ns() // SECOND * SECOND - 60 * SECOND
+    for number, taken in enumerate((now, now - 10 * SECOND)):
+        request = ExportMetricsServiceRequest()
+        metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name=f"{namespace}.gauge")
+        for second in (1, 2, 3):
+            at = now + (10 * number + second) * SECOND
+            point = metric.gauge.data_points.add(time_unix_nano=at, as_double=second)
+        point.exemplars.add(time_unix_nano=taken, as_double=1.0, trace_id=bytes([number + 1] * 16), span_id=b"s" * 8)
+        assert await send(exporter, request.SerializeToString()) == {}
+    ((_, samples),) = server.samples(f"{namespace}_gauge", now / SECOND + 60).items()
+    assert [value for _, value in samples] == [1.0, 2.0, 3.0] * 2
