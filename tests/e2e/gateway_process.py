@@ -28,8 +28,16 @@ def free_port() -> int:
 
 
 def quickstart(folder: Path, **tail_sampling: Any) -> dict[str, Any]:
-    """`configs/quickstart.yaml` on free ports, with its files in `folder`; `tail_sampling` overrides options."""
+    """What `configs/quickstart.yaml` does with traces, on free ports, its files in `folder`.
+
+    `tail_sampling` are options of that processor, over those of the file.
+    """
     config = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+    pipelines = config["service"]["pipelines"]
+    config["service"]["pipelines"] = {name: each for name, each in pipelines.items() if name.startswith("traces")}
+    for section, others in {"processors": ["exemplar_linker"], "exporters": ["file/metrics", "file/logs"]}.items():
+        for each in others:
+            del config[section][each]
     protocols = config["receivers"]["otlp"]["protocols"]
     protocols["grpc"]["endpoint"] = f"127.0.0.1:{free_port()}"
     protocols["http"]["endpoint"] = f"127.0.0.1:{free_port()}"

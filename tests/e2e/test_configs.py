@@ -34,8 +34,8 @@ def relocated(path, folder, broker):
     for protocol in config["receivers"]["otlp"]["protocols"].values():
         protocol["endpoint"] = f"127.0.0.1:{free_port()}"
     for id_, exporter in config["exporters"].items():
-        if id_ == "file":
-            exporter["path"] = str(folder / "kept.jsonl")
+        if id_.partition("/")[0] == "file":
+            exporter["path"] = str(folder / f"{id_.partition('/')[2] or 'kept'}.jsonl")
         else:
             exporter["endpoint"] = f"127.0.0.1:{free_port()}"
     config["service"]["data_dir"] = str(folder / "data")
