@@ -81,7 +81,8 @@ class LokiOptions(ExporterOptions):
     def url(self) -> str:
         """Where logs are posted to."""
         path = "/loki/api/v1/push" if self.format == "protobuf" else "/otlp/v1/logs"
-        return f"{'https' if self.secure else 'http'}://{self.target.authority}{self.target.path}{path}"
+        before = self.target.path.removesuffix(path)  # the Collector's users give the whole URL
+        return f"{'https' if self.secure else 'http'}://{self.target.authority}{before}{path}"
 
     @property
     def plan(self) -> Plan:

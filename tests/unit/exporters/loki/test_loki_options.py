@@ -24,6 +24,7 @@ def warnings(**options):
         ({}, "http://localhost:3100/loki/api/v1/push"),
         ({"endpoint": "https://logs.example.org"}, "https://logs.example.org:443/loki/api/v1/push"),
         ({"endpoint": "http://gateway/insert/"}, "http://gateway:80/insert/loki/api/v1/push"),
+        ({"endpoint": "http://l:80/x/loki/api/v1/push"}, "http://l:80/x/loki/api/v1/push"),
         ({"endpoint": "loki:3100"}, "https://loki:3100/loki/api/v1/push"),
         ({"endpoint": "loki:3100", "tls": {"insecure": True}}, "http://loki:3100/loki/api/v1/push"),
         ({"format": "otlp"}, "http://localhost:3100/otlp/v1/logs"),
