@@ -1,5 +1,7 @@
 """The quickstart configuration against the generator's ground truth."""
 
+import time
+
 from gateway_process import Gateway, quickstart
 from traffic import Sending
 
@@ -38,11 +40,12 @@ def test_late_spans_follow_the_verdict_also_after_a_restart(tmp_path):
     from bench.generator.traces import Mix
 
     mix = Mix(very_late=0.05)
-    with Gateway(quickstart(tmp_path, decision_wait="1s"), tmp_path) as gateway:
-        sending = Sending(gateway.grpc, rate=3000, duration=6.0, senders=3, mix=mix, late_by=4.0)
+    # Longer than the restart: what a sender keeps meanwhile must not come late.
+    with Gateway(quickstart(tmp_path, decision_wait="4s"), tmp_path) as gateway:
+        sending = Sending(gateway.grpc, rate=3000, duration=6.0, senders=3, mix=mix, late_by=9.0)
         while sending.runner.tally.sent < 9000:
             assert sending.running
-            __import__("time").sleep(0.05)
+            time.sleep(0.05)
         gateway.terminate()
         gateway.start()
         sending.join()
