@@ -60,15 +60,16 @@ def gateway_before(folder, backends, decision_wait="2s"):
     )
 
 
-def send(gateway, seed, **pace):
-    pace = {"rate": 1000, "points": 1000, "duration": 3.0} | pace
+def send(gateway, seed):
     return Sending(
         gateway.grpc,
         seed=seed,
         cycle=1500,
+        rate=1000,
+        points=1000,
+        duration=3.0,
         logs=LogShape(records=400, batch=50),
         metrics=MetricShape(series=600, batch=200),
-        **pace,
     )
 
 
@@ -170,3 +171,55 @@ def test_an_error_line_keeps_a_trace_that_nothing_else_would(tmp_path, backends)
         lines = lines_of(victoria_logs, pinned)
         assert {each["trace_id"]: each["request_id"] for each in lines} == {each: request_of(each) for each in pinned}
         gateway.terminate()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_the_walk_at_ten_thousand_spans_a_second_while_everything_restarts(tmp_path, backends):
+    """Jaeger is frozen instead, since it remembers nothing over a restart."""
+    prometheus, victoria_logs, jaeger = backends
+    rng = random.Random(9)
+    with gateway_before(tmp_path, backends, "10s") as gateway:
+        load = {"rate": 10_000, "points": 10_000, "duration": 3600.0, "retry_for": 120.0, "drain": 60.0}
+        sending = Sending(gateway.grpc, seed=33, batch=100, logs=LogShape(), metrics=MetricShape(), **load)
+        sizes = []
+        for number in range(6):
+            time.sleep(rng.uniform(5, 9))
+            server = (prometheus, victoria_logs, jaeger)[number % 3]
+            server.pause() if server is jaeger else server.stop()
+            time.sleep(rng.uniform(1, 3))
+            sizes.append(gateway.rss())
+            gateway.kill()
+            gateway.start()
+            server.resume() if server is jaeger else server.start()
+        time.sleep(8)
+        sizes.append(gateway.rss())
+        sending.runner.stop()
+        tally = sending.join()
+        gateway.drained(180)
+        sent = Sent([sending])
+        calls = counted(prometheus, sent.calls, within=60)
+        found = pointers(prometheus, time.time() + 60)
+        errors = victoria_logs.entries('{level="error"}')
+        failed = {each["trace_id"] for each in errors}
+        traces = {each.trace for each in found} | failed
+        kept = spans_in(jaeger, traces)
+        assert_exemplars_lead_to_traces(found, kept, sent)
+        assert {trace_of(each) for each in sent.records if each.severity >= ERROR} <= failed
+        assert_whole(kept, sent, failed & sent.spans.keys(), "an error line")
+        entries = lines_of(victoria_logs, kept)
+        lines = assert_traces_lead_to_lines(kept, entries, sent)
+        without, unlinked = without_request_id(entries), [each for each in found if not each.request_id]
+        acked, most = sum(sent.calls.values()), sum(sent.calls.values()) + tally.retries * 100
+        print(
+            f"\n{tally.signals['traces'].acked:,} spans, {tally.retries} retries; {len(found):,} exemplars to "
+            f"{len({each.trace for each in found}):,} traces, {len(failed):,} error traces, {lines:,} lines of "
+            f"these traces; {len(without)} lines and {len(unlinked)} exemplars have no request id; "
+            f"{sum(calls.values()):,} calls of {acked:,} to {most:,}; {[each >> 20 for each in sizes]} MiB"
+        )
+        assert len(found) > 2000
+        assert all(calls[place] >= count for place, count in sent.calls.items())
+        assert sum(calls.values()) <= most
+        assert len(without) < lines / 50
+        assert len(unlinked) < len(found) / 50
+        assert gateway.metric("butterfly_leaked_acks_total") == 0
