@@ -46,7 +46,7 @@ class Tiers:
     """Processes that share topics and a consumer group of their own. Use as a context manager: it kills what runs.
 
     `kafka` are options of the connector, `tail_sampling` of the sampler; `ordinary` replaces the policy of that name.
-    Only the pipelines of `signals` are there.
+    Only the pipelines of `signals` are there. `followers` are options of those that go by verdicts.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Tiers:
         kafka: dict[str, Any] | None = None,
         ordinary: dict[str, Any] | None = None,
         signals: Sequence[str] = ("traces",),
+        followers: dict[str, Any] | None = None,
         **tail_sampling: Any,
     ) -> None:
         self.folder = folder
@@ -70,6 +71,7 @@ class Tiers:
         self._exports = {name: "file" if name == SAMPLE else f"file/{name.partition('/')[0]}" for name in pipelines}
         mark = f"tiers-{secrets.token_hex(4)}"
         self.topic = f"{mark}-spans"
+        self.followed = [f"{mark}-{each}" for each in ("points", "records") if len(signals) > 1]
         self._config["connectors"]["kafka"] |= {
             "brokers": self.brokers,
             "group_id": mark,
@@ -83,6 +85,8 @@ class Tiers:
             **(kafka or {}),
         }
         self._config["processors"]["tail_sampling"] |= tail_sampling
+        for each in ("exemplar_linker", "log_sampling"):
+            self._config["processors"][each] |= followers or {}
         if ordinary is not None:
             policies = self._config["processors"]["tail_sampling"]["policies"]
             policies[:] = [ordinary if each["name"] == "ordinary" else each for each in policies]
@@ -176,8 +180,10 @@ class Tiers:
         return time.monotonic() - began
 
     def drained(self, within: float = 40.0) -> None:
-        """Wait until everything that the brokers hold is settled, by one sampler for each partition."""
+        """Wait until everything that the brokers hold is settled, by one member for each partition."""
         ends = self.ends()
+        for topic in self.followed:
+            ends |= self.ends(topic)
 
         def done() -> bool:
             return {partition: place.committed for partition, place in self.places().items()} == ends
@@ -194,9 +200,9 @@ class Tiers:
 
         self.until(read, "caught up", within)
 
-    def ends(self) -> dict[str, float]:
-        """The offset after the newest record of each partition, from the brokers themselves."""
-        return asyncio.run(_ends(self.brokers, self.topic))
+    def ends(self, topic: str = "") -> dict[str, float]:
+        """The offset after the newest record of each partition, from the brokers themselves; of the traces."""
+        return asyncio.run(_ends(self.brokers, topic or self.topic))
 
     def until(self, true: Callable[[], bool], what: str, within: float = 20.0) -> None:
         """Poll; raises with the logs of all members when it doesn't come true."""
