@@ -213,6 +213,12 @@ _TABLE = (
     ),
     Metric("butterfly_remote_write_samples_total", "counter", "Samples that the backend took.", ("exporter",)),
     Metric(
+        "butterfly_remote_write_repeated_samples_total",
+        "counter",
+        "Samples that came again and weren't sent, since the backend has them.",
+        ("exporter",),
+    ),
+    Metric(
         "butterfly_remote_write_refused_points_total",
         "counter",
         "Data points that were refused, by reason.",

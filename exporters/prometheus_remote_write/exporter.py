@@ -17,6 +17,7 @@ from exporters.prometheus_remote_write.naming import Names
 from exporters.prometheus_remote_write.options import RemoteWriteOptions
 from exporters.prometheus_remote_write.over_http import Answer, Meaning, RemoteWriteSender
 from exporters.prometheus_remote_write.reasons import DETAILS, REASONS
+from exporters.prometheus_remote_write.sent_file import SentMemory
 from exporters.prometheus_remote_write.text import bound_text, value_text
 from exporters.prometheus_remote_write.totals_file import TotalsFile
 from exporters.prometheus_remote_write.translate import Translator
@@ -42,11 +43,15 @@ class PrometheusRemoteWriteExporter(StagedExporter):
         self._file = TotalsFile(context.data_dir / f"{context.id.replace('/', '-')}.totals.db")
         self._translator: Translator | None = None
         self._sender = RemoteWriteSender(config)
+        most = config.sent_memory.max_samples
+        path = context.data_dir / f"{context.id.replace('/', '-')}.sent"
+        self._memory = SentMemory(path, most, context.log) if most else None
         self._lanes = LaneSender(
             Dialect(self._sender, config.protobuf_message, metadata=config.send_metadata),
             Limits(config.max_samples_per_request, config.max_batch_size_bytes, config.max_retry_age / 1e9),
             time.monotonic,
             self._count_answer,
+            self._memory,
         )
         self._said = float("-inf")
         meter = context.meter
@@ -55,6 +60,7 @@ class PrometheusRemoteWriteExporter(StagedExporter):
         self._refused = meter.counter("butterfly_remote_write_refused_points_total")
         self._duplicates = meter.counter("butterfly_remote_write_duplicate_deltas_total").labels(exporter=context.id)
         self._cut = meter.counter("butterfly_remote_write_exemplar_labels_cut_total").labels(exporter=context.id)
+        self._repeated = meter.counter("butterfly_remote_write_repeated_samples_total").labels(exporter=context.id)
         meter.watch("butterfly_remote_write_delta_streams", lambda: self._totals.count, exporter=context.id)
 
     @classmethod
@@ -78,11 +84,13 @@ class PrometheusRemoteWriteExporter(StagedExporter):
         return found
 
     async def start(self) -> None:
-        """Read the sums over deltas and open the transport. Raises `ConfigError`."""
+        """Read the sums over deltas and what was sent, and open the transport. Raises `ConfigError`."""
         config = self.config
         lost = await asyncio.to_thread(self._file.open, self._totals)
         if lost:
             self.context.log.error("some of the sums over deltas were damaged: these counters begin anew")
+        if self._memory is not None:
+            await asyncio.to_thread(self._memory.open, self._file.key, config.url)
         names = Names(config.strategy, config.namespace)
         target = f"{config.namespace}_target_info" if config.namespace else "target_info"
         self._translator = Translator(
@@ -102,8 +110,10 @@ class PrometheusRemoteWriteExporter(StagedExporter):
         await self._sender.start()
 
     async def stop(self) -> None:
-        """Close the transport and the file."""
+        """Close the transport and the files."""
         await self._sender.stop()
+        if self._memory is not None:
+            self._memory.close()
         await asyncio.to_thread(self._file.close)
 
     def stage(self, batch: Batch) -> Staged:
@@ -125,7 +135,12 @@ class PrometheusRemoteWriteExporter(StagedExporter):
             except sqlite3.Error:
                 raise RetryableExportError("the sums over deltas can't be written to data_dir") from None
             staged.changes = None
-        stopped = await self._lanes.send(staged)
+        before = self._memory.repeated if self._memory is not None else 0
+        try:
+            stopped = await self._lanes.send(staged)
+        finally:
+            if self._memory is not None:
+                self._repeated.inc(self._memory.repeated - before)
         if stopped:
             raise self._retry(stopped)
         return self._refusals(staged)

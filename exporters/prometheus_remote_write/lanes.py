@@ -1,7 +1,9 @@
 """The way of a staged request to the backend: lanes side by side, each one request at a time, in order.
 
 A request that is refused is divided until the samples that the backend doesn't want stand alone. Copies do no harm in
-this, nor when the outcome of a request is unknown: a sample of the same series, time and value is taken again.
+this, nor when the outcome of a request is unknown: no request has two samples of a series, so each that is sent again
+is the newest one that the backend has of its series, and taken again. Older ones come after a crash, or when a sender
+repeats itself: the memory of what was taken leaves them out.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporters.prometheus_remote_write.dialect import Dialect
+    from exporters.prometheus_remote_write.sent_file import SentMemory
     from exporters.prometheus_remote_write.series import SeriesTable
 
 
@@ -42,6 +45,7 @@ class Staged:
     changes: tuple[list[tuple[bytes, bytes]], list[tuple[bytes]]] | None
     lanes: list[deque[Piece]] = field(default_factory=list)
     counted: bool = False
+    sifted: bool = False
     messages: Messages = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,20 +66,37 @@ class LaneSender:
     """Sends the lanes of staged requests. `counted(meaning, samples)` is told of every answer."""
 
     def __init__(
-        self, dialect: Dialect, limits: Limits, clock: Callable[[], float], counted: Callable[[Meaning, int], None]
+        self,
+        dialect: Dialect,
+        limits: Limits,
+        clock: Callable[[], float],
+        counted: Callable[[Meaning, int], None],
+        memory: SentMemory | None = None,
     ) -> None:
         self._dialect = dialect
         self._limits = limits
         self._clock = clock
         self._counted = counted
+        self._memory = memory
         self._taken = float("-inf")
 
     async def send(self, staged: Staged) -> list[Answer]:
         """Send what is left. The answers that stopped a lane: none when nothing is left."""
+        if self._memory is not None and not staged.sifted:
+            self._sift(staged, self._memory)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._lane(staged, lane)) for lane in staged.lanes if lane]
         staged.lanes = [lane for lane in staged.lanes if lane]
         return [answer for task in tasks if (answer := task.result()) is not None]
+
+    def _sift(self, staged: Staged, memory: SentMemory) -> None:
+        """Leave out what the backend has; everything before this request was answered."""
+        staged.sifted = True
+        for lane in staged.lanes:
+            piece = lane[0]
+            piece.end = memory.sift(staged.table, piece.begin, piece.end)
+            if piece.end == piece.begin:
+                lane.clear()
 
     async def _lane(self, staged: Staged, lane: deque[Piece]) -> Answer | None:
         table = staged.table
@@ -100,6 +121,8 @@ class LaneSender:
         if answer.meaning is Meaning.TAKEN:
             self._taken = self._clock()
             if self._written(table, piece, answer):
+                if self._memory is not None:
+                    self._memory.note(table, piece.begin, piece.end)
                 lane.popleft()
             else:
                 self._divide(table, lane, NOT_WRITTEN)

@@ -69,6 +69,14 @@ class DeltaOptions(Options):
     max_stale: Duration = option(seconds(3600), about="Time without a delta after which a sum is forgotten.", gt=0)
 
 
+class SentMemoryOptions(Options):
+    """`sent_memory`: what the backend has taken, so that it isn't sent again after a crash."""
+
+    max_samples: int = option(
+        1_500_000, about="So many samples at least are remembered, up to four times as many; 0 for none.", ge=0
+    )
+
+
 class RemoteWriteOptions(ExporterOptions):
     """Options of `prometheus_remote_write`."""
 
@@ -106,6 +114,9 @@ class RemoteWriteOptions(ExporterOptions):
     )
     future_tolerance: Duration = option(seconds(600), about="How far ahead of our clock a point may be.")
     delta_to_cumulative: DeltaOptions = option(DeltaOptions(), about="The sums over deltas.")
+    sent_memory: SentMemoryOptions = option(
+        SentMemoryOptions(), about="What the backend has taken, so that it isn't sent again after a crash."
+    )
 
     @property
     def target(self) -> Target:

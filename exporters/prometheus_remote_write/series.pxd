@@ -6,6 +6,7 @@ from exporters.prometheus_remote_write.wire cimport Buffer
 
 cdef enum:
     NONE = 0xffffffff
+    TARGET_EVERY = 60000     # ms between two samples of one target_info; queries look back for 300000
 
 cdef enum Reason:
     # The order of the words in `reasons.py`.
@@ -92,6 +93,7 @@ cdef class SeriesTable:
     cdef uint8_t* reasons
     cdef size_t row_count, row_room
     cdef uint32_t* order
+    cdef size_t order_count
     cdef readonly list lanes
     cdef readonly int exemplars_cut
     cdef readonly int duplicates

@@ -53,8 +53,10 @@ cdef int by_time(const void* one, const void* other) noexcept nogil:
 cdef class SeriesTable:
     """Made by `Translator.translate`.
 
-    Samples stand in an order of their own: lane by lane (`lanes`, a list of (begin, end)), in a lane series by series,
-    in a series by time. A request is a range of that order, and so is each half of one.
+    Samples stand in an order of their own: lane by lane (`lanes`, a list of (begin, end)), in a lane first the earliest
+    sample of every series, then the second ones, and so on. A request is a range of that order, and so is each half of
+    one; `next` ends it before a series comes again in it. A request that is sent twice is thus taken twice: each of its
+    samples is the newest of its series, and Prometheus takes that again, but nothing older.
     """
 
     def __cinit__(self, bytes key not None):
@@ -288,15 +290,15 @@ cdef class SeriesTable:
 
     cdef int arrange(self, uint32_t lanes) except -1:
         """Put the samples in order, drop copies, refuse what contradicts another sample of the same time."""
-        cdef size_t at, used = 0, begin
-        cdef uint32_t lane, each
+        cdef size_t at, begin = 0, count, kept
+        cdef uint32_t lane, each, turn
         cdef uint32_t* places = <uint32_t*>malloc((self.series_count + 1) * sizeof(uint32_t))
         cdef uint32_t* grouped = <uint32_t*>malloc((self.sample_count + 1) * sizeof(uint32_t))
+        cdef uint32_t* waiting = <uint32_t*>malloc((self.series_count + 1) * sizeof(uint32_t))
         self.order = <uint32_t*>malloc((self.sample_count + 1) * sizeof(uint32_t))
         try:
-            if places == NULL or grouped == NULL or self.order == NULL:
+            if places == NULL or grouped == NULL or waiting == NULL or self.order == NULL:
                 raise MemoryError
-            begin = 0
             for at in range(self.series_count):
                 places[at] = <uint32_t>begin
                 begin += self.series[at].samples
@@ -304,20 +306,33 @@ cdef class SeriesTable:
                 each = self.samples[at].series
                 grouped[places[each]] = <uint32_t>at
                 places[each] += 1
+            for at in range(self.series_count):
+                places[at] -= self.series[at].samples
+                if self.series[at].samples:
+                    self.series[at].samples = <uint32_t>self.settle(self.series[at].samples, grouped + places[at])
             for lane in range(lanes):
-                begin = used
+                begin = self.order_count
+                count = turn = 0
                 for at in range(self.series_count):
                     if self.series[at].hi % lanes == lane and self.series[at].samples:
-                        memcpy(
-                            self.order + used,
-                            grouped + places[at] - self.series[at].samples,
-                            self.series[at].samples * sizeof(uint32_t),
-                        )
-                        used += self.settle(self.series[at].samples, self.order + used)
-                self.lanes.append((begin, used))
+                        waiting[count] = <uint32_t>at
+                        count += 1
+                while count:
+                    kept = 0
+                    for at in range(count):
+                        each = waiting[at]
+                        self.order[self.order_count] = grouped[places[each] + turn]
+                        self.order_count += 1
+                        if self.series[each].samples > turn + 1:
+                            waiting[kept] = each
+                            kept += 1
+                    count = kept
+                    turn += 1
+                self.lanes.append((begin, self.order_count))
         finally:
             free(places)
             free(grouped)
+            free(waiting)
         return 0
 
     cdef int settle(self, uint32_t count, uint32_t* kept) except -1:
@@ -384,18 +399,26 @@ cdef class SeriesTable:
             self.refuse(self.samples[self.order[at]].row, <uint8_t>reason)
 
     def next(self, size_t begin, size_t end, size_t most_samples, size_t most_bytes):
-        """Where a request that begins at `begin` ends: within both limits, but one sample at least."""
+        """Where a request that begins at `begin` ends: within both limits and before a series comes again, but one
+        sample at least."""
         cdef size_t at = begin, size = 0
-        cdef uint32_t series = NONE
+        cdef uint32_t before = NONE, first = NONE
+        cdef bint wrapped = False
         cdef Sample* sample
         while at < end:
             sample = self.samples + self.order[at]
-            if sample.series != series:
-                series = sample.series
-                size += self.series[series].size + 16
-            size += 24 + sample.size
-            if at > begin and (at - begin >= most_samples or size > most_bytes):
-                break
+            size += self.series[sample.series].size + 40 + sample.size
+            if at == begin:
+                first = sample.series
+            else:
+                # Series ascend from one turn to the next, where they begin again at any that isn't in yet.
+                if sample.series <= before:
+                    if wrapped:
+                        break
+                    wrapped = True
+                if (wrapped and sample.series >= first) or at - begin >= most_samples or size > most_bytes:
+                    break
+            before = sample.series
             at += 1
         return at
 

@@ -44,6 +44,7 @@ from exporters.prometheus_remote_write.series cimport (
     MALFORMED_HISTOGRAM,
     NONE,
     STREAM_LIMIT,
+    TARGET_EVERY,
     TEMPORALITY,
     TOO_LARGE,
     UNSUPPORTED_SCALE,
@@ -59,7 +60,6 @@ cdef enum:
     NS_PER_MS = 1000000
     FINEST_READ = 40         # scale; protobuf allows any
     TARGETS = 100000         # whose target_info is remembered
-    TARGET_EVERY = 60000     # ms between two samples of one target_info; queries look back for 300000
 
 
 cdef class Translator:
