@@ -4,16 +4,21 @@ Translates Butterfly's metrics as the generator makes them and writes messages o
 resource's attributes as labels; and does as little as a program must that works with protobuf's objects: parse, one
 series a number or bucket with sorted labels, serialise 1.0. Prints nanoseconds a data point (CPU time of the process,
 Python's calls included) and how often the compiled way fits into the other: median [min-max] over the rounds. A
-histogram is one data point and becomes a sample a bucket.
+histogram is one data point and becomes a sample a bucket. `remember` is what the memory of sent samples takes for each
+sample: look whether it is known, note that it is taken, append it to a file; a million others are known.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import random
 import sys
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -26,15 +31,19 @@ from bench.remote_write_messages import WriteRequest
 from exporters.prometheus_remote_write.accumulate import Accumulator
 from exporters.prometheus_remote_write.messages import Messages
 from exporters.prometheus_remote_write.naming import Names
+from exporters.prometheus_remote_write.sent_file import SentMemory
 from exporters.prometheus_remote_write.text import bound_text, value_text
 from exporters.prometheus_remote_write.translate import Translator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from exporters.prometheus_remote_write.series import SeriesTable
+
 BEGAN = 1_700_000_000_000_000_000
 LASTS = 10 * 10**9
 PARSE, OBJECTS, TRANSLATE, V1, V2 = "protobuf's parse", "with its objects", "translate", "write 1.0", "write 2.0"
+REMEMBER = "remember"
 
 
 def make(*, resource_labels: bool) -> Translator:
@@ -98,16 +107,22 @@ def add_series(written: Any, labels: dict[str, str], value: float, point: Any) -
     series.samples.add(value=value, timestamp=point.time_unix_nano // 10**6)
 
 
+def remember(memory: SentMemory, tables: Sequence[SeriesTable]) -> None:
+    for table in tables:
+        for begin, end in table.lanes:
+            memory.note(table, begin, memory.sift(table, begin, end))
+
+
 def timed(work: Callable[[], object], points: int) -> float:
     begin = time.process_time_ns()
     work()
     return (time.process_time_ns() - begin) / points
 
 
-def compare(made: Sequence[Sequence[bytes]], *, resource_labels: bool) -> dict[str, list[float]]:
+def compare(made: Sequence[Sequence[bytes]], memory: SentMemory, *, resource_labels: bool) -> dict[str, list[float]]:
     """Nanoseconds a point of each step, by round."""
     translator = make(resource_labels=resource_labels)
-    found: dict[str, list[float]] = {PARSE: [], OBJECTS: [], TRANSLATE: [], V1: [], V2: []}
+    found: dict[str, list[float]] = {PARSE: [], OBJECTS: [], TRANSLATE: [], V1: [], V2: [], REMEMBER: []}
     samples = points = 0
     for requests in made:
         now = BEGAN + LASTS * (len(made) + 1)
@@ -120,6 +135,7 @@ def compare(made: Sequence[Sequence[bytes]], *, resource_labels: bool) -> dict[s
         messages = [(Messages(table), lane) for table in tables for lane in table.lanes]
         for step, write in ((V1, Messages.write_v1), (V2, Messages.write_v2)):
             found[step].append(timed(partial(written_all, write, messages), points))
+        found[REMEMBER].append(timed(partial(remember, memory, tables), samples))
         parse = ExportMetricsServiceRequest.FromString
         build = partial(with_objects, resource_labels=resource_labels)
         for name, function in ((PARSE, parse), (OBJECTS, build)):
@@ -146,13 +162,18 @@ def main() -> None:
     )
     for name, temporality, resource_labels in cases:
         made = rounds_of(temporality, options.series, max(3, options.rounds) + 1)
-        found = compare(made, resource_labels=resource_labels)
+        with tempfile.TemporaryDirectory() as folder:
+            memory = SentMemory(Path(folder) / "sent", 1_500_000, logging.getLogger(__name__))
+            memory.open(bytes(32), "bench")
+            memory.samples.grow(1 << 21, random.Random(1).randbytes(1_000_000 * 16))
+            found = compare(made, memory, resource_labels=resource_labels)
+            memory.close()
         found = report[name] = {step: values[1:] for step, values in found.items()}  # the first round fills the caches
         if options.json:
             continue
         print(f"{name}: {sum(map(len, made[-1])) / len(made[-1]):.0f} B a request")
         for step, values in found.items():
-            print(f"  {step:15} {spread(values, 0):>20} ns a point")
+            print(f"  {step:15} {spread(values, 0):>20} ns a {'sample' if step == REMEMBER else 'point'}")
         for version in (V1, V2):
             ratios = [p / (t + w) for p, t, w in zip(found[OBJECTS], found[TRANSLATE], found[version], strict=True)]
             print(f"  1/{spread(ratios, 1)} of the way with objects, with {version}")

@@ -13,7 +13,7 @@ class SentSamples:
     def slots(self) -> int:
         """Slots of the recent generation: three quarters of them are used at the most."""
     def begin(self, slots: int) -> None:
-        """Begin a generation of that many slots, a power of two. The recent one becomes the older, the older is gone."""
+        """Begin a generation of that many slots, a power of two. The recent one becomes the older, which is forgotten."""
     def load(self, entries: bytes) -> None:
         """Note what `note` returned, as far as there is room; bytes at the end that are no whole entry are left."""
     def grow(self, slots: int, entries: bytes) -> None:

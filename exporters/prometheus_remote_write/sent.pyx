@@ -1,4 +1,4 @@
-"""Samples that the backend has taken, by 128 bits of a keyed hash each: what comes again after a crash isn't sent again.
+"""Samples that the backend has taken, by 128 bits of a keyed hash each: what comes again isn't sent again.
 
 A sample's hash covers its series, its time and its value, so another value of the same time is another sample. 64 of
 the bits are its place in an open-addressing table and 64 stand there. A stranger's sample is found in the place of
@@ -106,7 +106,7 @@ cdef class SentSamples:
         return self.recent.mask + 1 if self.recent.marks != NULL else 0
 
     def begin(self, size_t slots):
-        """Begin a generation of that many slots, a power of two. The recent one becomes the older, the older is gone."""
+        """Begin a generation of that many slots, a power of two. The recent one becomes the older, that is gone."""
         cdef uint64_t* marks = room_for(slots)
         free(self.older.marks)
         self.older = self.recent

@@ -44,9 +44,7 @@ class SentMemory:
     so at the worst a sample is forgotten and takes the ordinary way; none is ever left out that wasn't taken.
     """
 
-    def __init__(
-        self, path: Path, most: int, log: logging.Logger, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, path: Path, most: int, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._paths = [path.with_name(f"{path.name}.{number}") for number in (0, 1)]
         self._log = log
         self._clock = clock

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
 from exporters.prometheus_remote_write.siphash cimport rotated, siphash
 from exporters.prometheus_remote_write.wire cimport bits_of, copy, load64, put, same

@@ -15,14 +15,14 @@ SERIES = 10
 STEP = 10**8
 
 
-def config(folder, write_url):
+def config(folder, write_url, namespace):
     return {
         "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{free_port()}"}}}},
         "connectors": {"disk": {}},
         "exporters": {
             "prometheus_remote_write": {
                 "endpoint": write_url,
-                "namespace": "killed",
+                "namespace": namespace,
                 "sending_queue": {"batch": {"flush_timeout": "50ms"}},
             }
         },
@@ -38,8 +38,8 @@ def config(folder, write_url):
 
 
 class Sender(threading.Thread):
-    """Sends a delta, or with `cumulative` a sum, a series and step, again and again until it is acknowledged. `sums`: the
-    truth by time in ms."""
+    """Sends a delta, or with `cumulative` a sum, a series and step, again and again until it is acknowledged.
+    `sums`: the truth by time in ms."""
 
     def __init__(self, url, seed, *, cumulative=False):
         super().__init__(daemon=True)
@@ -82,9 +82,14 @@ class Sender(threading.Thread):
                 time.sleep(0.05)
 
 
+def namespace_of(cumulative):
+    """The servers are shared by the tests of a session."""
+    return "killed_sums" if cumulative else "killed"
+
+
 def kill_often(tmp_path, prometheus, kills, seed, *, cumulative=False):
     chooser = random.Random(seed)
-    with Gateway(config(tmp_path, prometheus.write_url), tmp_path) as gateway:
+    with Gateway(config(tmp_path, prometheus.write_url, namespace_of(cumulative)), tmp_path) as gateway:
         sender = Sender(f"http://{gateway.http}/v1/metrics", seed, cumulative=cumulative)
         sender.start()
         for _ in range(kills):
@@ -107,7 +112,7 @@ def kill_often(tmp_path, prometheus, kills, seed, *, cumulative=False):
 
 
 def check(tmp_path, prometheus, sender):
-    stored = prometheus.samples("killed_served_total", time.time() + 60)
+    stored = prometheus.samples(f"{namespace_of(sender.cumulative)}_served_total", time.time() + 60)
     assert len(stored) == SERIES
     for labels, samples in stored.items():
         truth = sender.sums[int(dict(labels)["series"])]

@@ -18,6 +18,7 @@ from bench.remote_write_messages import Request, WriteRequest
 from exporters.prometheus_remote_write.accumulate import Accumulator
 from exporters.prometheus_remote_write.messages import Messages
 from exporters.prometheus_remote_write.naming import Names
+from exporters.prometheus_remote_write.sent import SentSamples
 from exporters.prometheus_remote_write.text import bound_text, value_text
 from exporters.prometheus_remote_write.translate import Translator
 from tests.fuzz.mutate import mutate
@@ -56,6 +57,10 @@ def check(rnd: random.Random, made: Translator, payload: bytes) -> bool:
     except ValueError:
         assert not accepted, "protobuf accepts it"
         return False
+    known = SentSamples()
+    known.begin(1 << 16)
+    lanes = [(begin, known.sift(table, begin, end)) for begin, end in table.lanes]
+    assert lanes == table.lanes, "nothing was sent"
     messages = Messages(table)
     first: dict = {}
     second: dict = {}
@@ -70,6 +75,9 @@ def check(rnd: random.Random, made: Translator, payload: bytes) -> bool:
             assert sum(table.counts(begin, stop)[:2]) == stop - begin
             if rnd.random() < 0.2:
                 table.refuse_range(begin, stop, 12)
+            if stop - begin <= known.room:
+                known.note(table, begin, stop)
+                assert known.sift(table, begin, stop) == begin
             begin = stop
     assert first == second
     assert len(table.reasons) == table.rows

@@ -1,5 +1,5 @@
-"""Random histories with crashes against Prometheus' rule of order: no sample that it would have taken is lost, none that
-it has is called refused, and none that the memory holds costs a refusal."""
+"""Random histories with crashes against Prometheus' rule of order: no sample that it would have taken is lost, none
+that it has is called refused, and none that the memory holds costs a refusal."""
 
 import asyncio
 import logging

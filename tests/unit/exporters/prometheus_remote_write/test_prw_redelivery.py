@@ -87,12 +87,14 @@ async def test_ten_thousand_samples_that_come_again_cost_nothing(tmp_path, messa
 async def test_without_the_memory_each_of_them_is_refused(tmp_path):
     prometheus = Newest()
     start = time.time_ns() - 100 * SECOND
-    async with Backend(2, prometheus).serving() as url:
-        async with Lives(tmp_path, url, sent_memory={"max_samples": 0}) as lives:
-            assert lives.exporter._memory is None
-            for second in range(2):
-                await lives.send(counters(range(8), start + second * SECOND))
-            assert await lives.send(counters(range(8), start)) == {"out_of_order": list(range(8))}
+    async with (
+        Backend(2, prometheus).serving() as url,
+        Lives(tmp_path, url, sent_memory={"max_samples": 0}) as lives,
+    ):
+        assert lives.exporter._memory is None
+        for second in range(2):
+            await lives.send(counters(range(8), start + second * SECOND))
+        assert await lives.send(counters(range(8), start)) == {"out_of_order": list(range(8))}
     assert prometheus.refused == 2 * 8 - 2, "two lanes divide their half of it"
     assert not list(tmp_path.glob("*.sent*"))
 
@@ -129,17 +131,19 @@ async def test_an_answer_that_never_came_is_no_refusal_although_each_series_had_
         answer = prometheus(backend, samples)
         return 503 if len(backend.requests) in {2, 3, 6} else answer
 
-    async with Backend(2, stores_and_says_nothing).serving() as url:
-        async with Lives(tmp_path, url, protobuf_message=message) as lives:
-            staged = lives.exporter.stage(Batch(payload, Ack.ignore(), signal=Signal.METRICS))
-            for _ in range(4):
-                try:
-                    assert await lives.exporter.send(staged) == []
-                    break
-                except RetryableExportError:
-                    await lives.kill()  # and the log gives all of it again
-                    staged = lives.exporter.stage(Batch(payload, Ack.ignore(), signal=Signal.METRICS))
-            assert await lives.send(payload) == {}
+    async with (
+        Backend(2, stores_and_says_nothing).serving() as url,
+        Lives(tmp_path, url, protobuf_message=message) as lives,
+    ):
+        staged = lives.exporter.stage(Batch(payload, Ack.ignore(), signal=Signal.METRICS))
+        for _ in range(4):
+            try:
+                assert await lives.exporter.send(staged) == []
+                break
+            except RetryableExportError:
+                await lives.kill()  # and the log gives all of it again
+                staged = lives.exporter.stage(Batch(payload, Ack.ignore(), signal=Signal.METRICS))
+        assert await lives.send(payload) == {}
     assert prometheus.refused == 0
     assert len(prometheus.stored) == 500
 
