@@ -13,6 +13,9 @@ cdef enum:
     SUSPECT = 0x80
     FEWEST_SLOTS = 1024
     UNKNOWN_KEY = -1
+    HEAD = 32
+    KEY_TAG = 0x0A           # of a `KeyValue`
+    VALUE_TAG = 0x12
 
 
 cdef struct KeySlot:
@@ -20,7 +23,10 @@ cdef struct KeySlot:
     uint64_t offset          # of the key in `text`
     uint32_t size
     uint32_t next            # slot of the key that came after it last time
+    uint32_t no_head         # a bit for each byte of `head` that isn't
+    uint8_t head_size        # 0: longer than HEAD
     uint8_t action
+    uint8_t[HEAD] head       # how a `KeyValue` of this key begins: tag, length, key, tag of the value
 
 
 cdef struct KeyTable:
@@ -62,6 +68,7 @@ cdef inline int find_key(KeyTable* table, const uint8_t* key, size_t size) noexc
 
 
 cdef inline int search_key(KeyTable* table, const uint8_t* key, size_t size) noexcept nogil:
+    """The same without the guess."""
     cdef uint64_t hashed = text_hash(key, size, table.seed) | 1
     cdef uint64_t i = (hashed >> 7) & (table.capacity - 1)
     cdef const KeySlot* slot
@@ -117,6 +124,13 @@ cdef inline int add_key(KeyTable* table, const uint8_t* key, size_t size, uint8_
     table.slots[i].offset = table.used
     table.slots[i].size = <uint32_t>size
     table.slots[i].action = action
+    if size + 3 <= HEAD:
+        table.slots[i].head_size = <uint8_t>(size + 3)
+        table.slots[i].no_head = <uint32_t>~((<uint64_t>1 << (size + 3)) - 1)
+        table.slots[i].head[0] = KEY_TAG
+        table.slots[i].head[1] = <uint8_t>size
+        memcpy(&table.slots[i].head[2], key, size)
+        table.slots[i].head[size + 2] = VALUE_TAG
     table.used += size
     table.count += 1
     return 0

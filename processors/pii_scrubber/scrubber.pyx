@@ -12,6 +12,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from processors.pii_scrubber.detect.wide_look cimport WIDE
 from processors.pii_scrubber.edits cimport NOTHING, Edit, add_up, copy_edited, free_edits, new_bytes
 from processors.pii_scrubber.key_table cimport SUSPECT, UNKNOWN_KEY, add_key, find_key, free_keys
 from processors.pii_scrubber.recent cimport make_recent, remember_clean, remember_digest
@@ -19,7 +20,7 @@ from processors.pii_scrubber.text cimport is_utf8
 from processors.pii_scrubber.walk cimport (
     ADDRESS, ADDRESS_OR_LOOK, BAD_UTF8, BY_HASH, BY_LENGTH, BY_MASK, BY_REDACT, BY_RULE, COUNTS, DIGEST, HASH, INTERNAL,
     LENGTH_OF, LOOK, LOOK_AT_STATE, LOOK_INSIDE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER, OUT_OF_MEMORY, REDACT,
-    Text, UNKNOWN_FIELD, Walk, put, put_hash, walk_message,
+    Text, UNKNOWN_FIELD, UNLISTED, Walk, put, put_hash, walk_message,
 )
 from processors.pii_scrubber.wire cimport varint_size, write_varint
 
@@ -64,6 +65,9 @@ cdef class Scrubber(Walk):
             self.doings[i].what = rules.actions[i].what
             self.doings[i].mask = <const uint8_t*>PyBytes_AS_STRING(rules.actions[i].mask)
             self.doings[i].mask_size = len(rules.actions[i].mask)
+        for i in range(256):
+            self.easy[i] = <uint8_t>self.doings[i].what if i < len(rules.actions) else UNLISTED
+        self.quick = WIDE and not self.detectors.patterned
         for i in range(len(rules.globs)):
             self.globs[i].text = <const uint8_t*>PyBytes_AS_STRING(rules.globs[i][0])
             self.globs[i].size = len(rules.globs[i][0])
@@ -137,6 +141,7 @@ cdef class Scrubber(Walk):
         if self.busy:
             raise RuntimeError("a scrubber works on one request at a time")
         self.busy = True
+        self.limit = end
         memcpy(before, self.counts, sizeof(before))
         try:
             with nogil:

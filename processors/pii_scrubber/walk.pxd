@@ -79,6 +79,9 @@ cdef class Walk:
     cdef Found* found                # of one value
     cdef size_t found_room
     cdef Doing[128] doings
+    cdef uint8_t[256] easy           # what is done for an action and its flag: UNLISTED is to be looked at closely
+    cdef bint quick                  # whether the wide look is worth taking: no patterns of the user's
+    cdef const uint8_t* limit        # end of the request
     cdef Glob[256] globs
     cdef int glob_count
     cdef uint8_t otherwise           # action of a key that no rule names

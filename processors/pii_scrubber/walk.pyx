@@ -12,7 +12,7 @@ from processors.pii_scrubber.fields import (
     ATTRIBUTE, FIELDS, MESSAGES, NUMBERS as MANY, SPAN_ID, STATE, TEXT, TRACE_ID, VALUE,
 )
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
@@ -20,12 +20,13 @@ from processors.pii_scrubber.detect.addresses cimport mask_ipv4, mask_ipv6
 from processors.pii_scrubber.detect.classes cimport fill_classes
 from processors.pii_scrubber.detect.detectors cimport Found
 from processors.pii_scrubber.detect.kinds cimport IPV4, IPV6
+from processors.pii_scrubber.detect.wide_look cimport WIDTH, lowest_bit, pii_same, surely_nothing, surely_shape
 from processors.pii_scrubber.edits cimport PLAIN, SIZED, Edit, Frame, Shape, add_edit, enter, free_edits, new_bytes
 from processors.pii_scrubber.key_table cimport (
-    SUSPECT, UNKNOWN_KEY, add_key, find_key, free_keys, matches_glob,
+    HEAD, KEY_TAG, KeySlot, KeyTable, SUSPECT, UNKNOWN_KEY, VALUE_TAG, add_key, find_key, free_keys, matches_glob,
 )
 from processors.pii_scrubber.recent cimport Digest, free_recent, known_clean, known_digest
-from processors.pii_scrubber.text cimport characters, ipv4_prefix, is_shape, is_utf8, same_text
+from processors.pii_scrubber.text cimport characters, ipv4_prefix, is_shape, is_utf8, same_text, word_at
 from processors.pii_scrubber.wire cimport BYTES, FIXED64, GROUP, VARINT, Field, read_field, write_varint
 
 cdef enum:
@@ -47,8 +48,6 @@ cdef enum:
     HERE = 1
     EVERYWHERE = 2
     REMOVE = 1               # the action that deletes
-    KEY_TAG = 0x0A
-    VALUE_TAG = 0x12
     STRING_TAG = 0x0A        # of an `AnyValue`
     BOOL_TAG = 0x10
     INT_TAG = 0x18
@@ -57,8 +56,12 @@ cdef enum:
     STRING_INDEX = 8         # and in an `AnyValue`
     LONGEST_ADDRESS = 64
     LARGEST_LENGTH = 0x7FFFFFFF
+    ALL_BITS = 0xFFFFFFFF
+    AHEAD = 80               # no more is read behind the beginning of an attribute at once: 2 + HEAD + 3 + WIDTH
 
 cdef uint8_t[MOST_MESSAGES][NUMBERS] content
+cdef uint8_t[MOST_MESSAGES] attribute_tag    # 0 where a message has none
+cdef int SPAN = MESSAGES.index("trace.v1.Span")
 cdef const uint8_t* REDACTED_FIELD = b"\x0a\x0a[redacted]"
 cdef const uint8_t* HEX = b"0123456789abcdef"
 _KINDS = {
@@ -73,6 +76,8 @@ cdef int fill_table() except -1:
     for message, name in enumerate(MESSAGES):
         for number, kind in FIELDS[name].items():
             content[message][number] = _KINDS[kind] if kind in _KINDS else A_MESSAGE + MESSAGES.index(kind)
+            if kind == ATTRIBUTE:
+                attribute_tag[message] = number << 3 | BYTES
     return 0
 
 
@@ -103,8 +108,14 @@ cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* 
     cdef Field field
     cdef Frame inner
     cdef int problem = OK
-    cdef uint8_t kind
+    cdef uint8_t kind, attribute = attribute_tag[message] if walk.quick else 0
+    if message == SPAN:
+        at = skip_ids(at, end)
     while at < end:
+        if at[0] == attribute and attribute:
+            at = skip_harmless(walk, at, end)
+            if at == end:
+                break
         if at[0] & 0x87 == BYTES and end - at >= 2 and at[1] < 0x80 and at[1] <= end - at - 2 and at[0] >= 8:
             field.number = at[0] >> 3        # as most fields are: one byte of tag, one of length
             field.wire = BYTES
@@ -112,6 +123,25 @@ cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* 
             field.sized = at + 1
             field.body = at + 2
             field.after = at + 2 + at[1]
+        elif (
+            at[0] & 0x87 == BYTES and end - at >= 3 and at[1] >= 0x80 and at[2] < 0x80 and at[0] >= 8
+            and (at[1] & 0x7F) + 128 * at[2] <= end - at - 3
+        ):
+            field.number = at[0] >> 3        # or two of length, as a span
+            field.wire = BYTES
+            field.start = at
+            field.sized = at + 1
+            field.body = at + 3
+            field.after = at + 3 + (at[1] & 0x7F) + 128 * at[2]
+        elif at[0] & 0x87 == FIXED64 and end - at >= 9 and at[0] >= 8:
+            at += 9
+            continue
+        elif at[0] & 0x87 == VARINT and end - at >= 2 and at[1] < 0x80 and at[0] >= 8:
+            at += 2
+            continue
+        elif at[0] == 0x85 and end - at >= 6 and at[1] == 1:
+            at += 6                          # the flags of a span
+            continue
         elif read_field(at, end, &field) < 0:
             return MALFORMED
         elif field.wire != BYTES and field.wire != GROUP:
@@ -124,6 +154,8 @@ cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* 
                 continue
             problem = walk_attribute(walk, frame, &field, 0, 0, HERE)
         elif kind == A_TEXT:
+            if is_clean(walk, field.body, field.after - field.body):
+                continue
             problem = look_at(walk, frame, &field, LOOK)
         elif kind == A_STATE:
             problem = look_at(walk, frame, &field, LOOK_AT_STATE)
@@ -143,6 +175,21 @@ cdef int walk_message(Walk walk, int message, const uint8_t* at, const uint8_t* 
         if problem != OK:
             return problem
     return OK
+
+
+cdef inline const uint8_t* skip_ids(const uint8_t* at, const uint8_t* end) noexcept nogil:
+    """Past the ids of a span, as every SDK begins one. Known distances keep the processor from waiting for each length
+    before the next tag."""
+    if end - at >= 46 and at[0] == 0x0A and at[1] == 16 and at[18] == 0x12 and at[19] == 8:
+        at += 28
+        if at[0] == 0x22 and at[1] == 8:
+            at += 10
+    return at
+
+
+cdef inline bint is_clean(Walk walk, const uint8_t* at, size_t size) noexcept nogil:
+    """Whether a wide look at a text finds that nothing is in it. False says nothing."""
+    return walk.quick and size <= WIDTH and walk.limit - at >= WIDTH and surely_nothing(walk.detectors, at, size)
 
 
 cdef int empty_id(Walk walk, Frame* frame, const Field* field) noexcept nogil:
@@ -272,7 +319,7 @@ cdef inline bint is_harmless(Walk walk, const Field* field) noexcept nogil:
     """Whether a `KeyValue` is as most are, one key and one string or number in one-byte lengths, and nothing of it
     changes. False says nothing."""
     cdef const uint8_t* at = field.body
-    cdef size_t size = field.after - field.body, key, value, i
+    cdef size_t size = field.after - field.body, key, value
     cdef int action
     if size < 4 or at[0] != KEY_TAG or at[1] >= 0x80:
         return False
@@ -294,14 +341,95 @@ cdef inline bint is_harmless(Walk walk, const Field* field) noexcept nogil:
         )
     if walk.numbers:
         return False
+    return is_number(at, value)
+
+
+cdef inline bint is_number(const uint8_t* at, size_t size) noexcept nogil:
+    """Whether these 2 bytes or more are a bool, an integer or a double of an `AnyValue`, and nothing else."""
+    cdef size_t i
     if at[0] == DOUBLE_TAG:
-        return value == 9
-    if (at[0] != BOOL_TAG and at[0] != INT_TAG) or value > 11:
+        return size == 9
+    if (at[0] != BOOL_TAG and at[0] != INT_TAG) or size > 11:
         return False
-    for i in range(1, value - 1):
+    for i in range(1, size - 1):
         if at[i] < 0x80:
             return False
-    return at[value - 1] < 0x80
+    return at[size - 1] < 0x80
+
+
+cdef inline bint is_short_number(const uint8_t* at, size_t size) noexcept nogil:
+    """The same for a bool or an integer of up to 7 bytes, of which 8 can be read. False says nothing."""
+    cdef uint64_t more = (word_at(at) >> 8 & <uint64_t>0x0080808080808080) ^ <uint64_t>0x0080808080808080
+    # the last byte is the first without the bit that says that there are more
+    return (at[0] == INT_TAG or at[0] == BOOL_TAG) and more != 0 and lowest_bit(more) == <int>(8 * size - 9)
+
+
+cdef const uint8_t* skip_harmless(Walk walk, const uint8_t* at, const uint8_t* end) noexcept nogil:
+    """Past the attributes that follow one another at `at` of which nothing changes: those that are as most are, one
+    key and one string or number in one-byte lengths.
+
+    How an attribute begins is compared at once with how the one began that came after the last one before. Stops at
+    the first that must be looked at closely, and short of the end of the request.
+    """
+    cdef KeyTable* table = &walk.keys
+    cdef const KeySlot* slots = table.slots
+    cdef const KeySlot* last
+    cdef const KeySlot* slot
+    cdef const uint8_t* body
+    cdef const uint8_t* value
+    cdef const uint8_t* stop = end if walk.limit - end >= AHEAD else walk.limit - AHEAD
+    cdef uint8_t tag = at[0], what
+    cdef size_t size, head
+    if slots == NULL:
+        return at
+    last = slots + table.last
+    while at < stop and at[0] == tag:
+        size = at[1]
+        body = at + 2
+        if size >= 0x80 or <Py_ssize_t>size > end - body:
+            break
+        slot = slots + last.next
+        head = slot.head_size
+        if head == 0 or (pii_same(body, slot.head) | slot.no_head) != ALL_BITS:
+            head = body[1] + 3
+            if size < head + 1 or body[0] != KEY_TAG or body[1] >= 0x80 or body[head - 1] != VALUE_TAG:
+                break
+            table.last = <uint32_t>(last - slots)
+            if find_key(table, body + 2, body[1]) < 0:
+                break
+            slot = slots + table.last
+        last = slot
+        value = body + head + 1
+        size -= head + 1                     # of the value
+        if <Py_ssize_t>size < 2 or body[head] != size:
+            break
+        what = walk.easy[slot.action]
+        if what == DETECT:
+            if value[0] == STRING_TAG:
+                if value[1] != size - 2:
+                    break
+                if size - 2 > WIDTH or head > HEAD or not surely_nothing(walk.detectors, value + 2, size - 2):
+                    if not is_utf8(value + 2, size - 2) or walk.detectors.may_hold(value + 2, size - 2):
+                        break
+            elif walk.numbers or not (head <= HEAD and is_short_number(value, size) or is_number(value, size)):
+                break
+        elif what != IGNORE:
+            if value[0] != STRING_TAG or value[1] != size - 2 or walk.allowing or size - 2 > WIDTH or head > HEAD:
+                break
+            if what == KEEP_SHAPE:
+                if not surely_shape(value + 2, size - 2):
+                    break
+            elif what != MASK_IP or not is_masked(value + 2, size - 2):
+                break
+        at = value + size
+    table.last = <uint32_t>(last - slots)
+    return at
+
+
+cdef inline bint is_masked(const uint8_t* at, size_t size) noexcept nogil:
+    """Whether the text is an IPv4 address cut to its network."""
+    cdef size_t network = ipv4_prefix(at, size)
+    return network and size == network + 3 and at[network] == c'0' and at[network + 2] == c'0'
 
 
 cdef int walk_attribute(
@@ -473,10 +601,10 @@ cdef int scrub_leaf(Walk walk, Frame* frame, const Field* field, uint8_t action)
         edit = add_edit(&walk.edits, frame, field.sized, field.after, SIZED)
         walk.counts[BY_MASK] += 1
         return OK if edit != NULL and put(walk, edit, doing.mask, doing.mask_size) else OUT_OF_MEMORY
+    if is_masked(field.body, size):
+        return OK
     network = ipv4_prefix(field.body, size)
     if network:
-        if size == network + 3 and field.body[network] == c'0' and field.body[network + 2] == c'0':
-            return OK
         made = new_bytes(&walk.edits, network + 3)
         edit = add_edit(&walk.edits, frame, field.sized, field.after, SIZED)
         if made == NULL or edit == NULL:
