@@ -18,7 +18,7 @@ from libc.string cimport memcpy
 
 from processors.pii_scrubber.detect.addresses cimport mask_ipv4, mask_ipv6
 from processors.pii_scrubber.detect.classes cimport fill_classes
-from processors.pii_scrubber.detect.detectors cimport Found
+from processors.pii_scrubber.detect.detectors cimport Found, ValueDetectors
 from processors.pii_scrubber.detect.kinds cimport IPV4, IPV6
 from processors.pii_scrubber.detect.wide_look cimport WIDTH, lowest_bit, pii_same, surely_nothing, surely_shape
 from processors.pii_scrubber.edits cimport PLAIN, SIZED, Edit, Frame, Shape, add_edit, enter, free_edits, new_bytes
@@ -189,7 +189,11 @@ cdef inline const uint8_t* skip_ids(const uint8_t* at, const uint8_t* end) noexc
 
 cdef inline bint is_clean(Walk walk, const uint8_t* at, size_t size) noexcept nogil:
     """Whether a wide look at a text finds that nothing is in it. False says nothing."""
-    return walk.quick and size <= WIDTH and walk.limit - at >= WIDTH and surely_nothing(walk.detectors, at, size)
+    return walk.quick and size <= WIDTH and walk.limit - at >= WIDTH and holds_nothing(walk.detectors, at, size)
+
+
+cdef inline bint holds_nothing(ValueDetectors detectors, const uint8_t* at, size_t size) noexcept nogil:
+    return surely_nothing(at, size, detectors.first, detectors.second)
 
 
 cdef int empty_id(Walk walk, Frame* frame, const Field* field) noexcept nogil:
@@ -408,7 +412,7 @@ cdef const uint8_t* skip_harmless(Walk walk, const uint8_t* at, const uint8_t* e
             if value[0] == STRING_TAG:
                 if value[1] != size - 2:
                     break
-                if size - 2 > WIDTH or head > HEAD or not surely_nothing(walk.detectors, value + 2, size - 2):
+                if size - 2 > WIDTH or head > HEAD or not holds_nothing(walk.detectors, value + 2, size - 2):
                     if not is_utf8(value + 2, size - 2) or walk.detectors.may_hold(value + 2, size - 2):
                         break
             elif walk.numbers or not (head <= HEAD and is_short_number(value, size) or is_number(value, size)):

@@ -13,7 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from otlp_messages import ID_SIZES, REQUESTS, UNKNOWN, canonical, random_request, untidy, varint
 
 from processors.pii_scrubber.actions import DETECT, Action, What
-from processors.pii_scrubber.detect import KIND_NAMES, ValueDetectors
+from processors.pii_scrubber.detect import KIND_NAMES, CustomPattern, ValueDetectors
 from processors.pii_scrubber.key_rules import KeyRule, KeyRules
 from processors.pii_scrubber.scrubber import Scrubber
 
@@ -260,6 +260,63 @@ def test_it_is_as_the_model_says(signal, compiled, model, seed):
     else:
         assert canonical(kind.FromString(scrubbed)) == canonical(expected)
         assert scrubbed != payload
+    roomy = compiled.scrub(signal, payload + ROOM)
+    assert roomy == (None if scrubbed is None else scrubbed + ROOM)
+
+
+ROOM = b"\x0a\x83\x01\x1a\x80\x01" + b"a" * 128
+"""A resource of nothing but a schema URL. Behind most of a request, what is read ahead is the request's own."""
+CLOSELY = Scrubber(
+    ValueDetectors(KIND_NAMES, [CustomPattern("never", "never{99}")]),
+    KeyRules([*RULES]),
+    digest=lambda value: hmac.digest(SECRET, value, "sha256"),
+    prefix=b"k1:",
+)
+"""With a pattern of the user's no look is a quick one."""
+QUICK = scrubber()
+VALUES = (
+    b"\x0a\x04POST", b"\x0a\x14req-1fc5dc05d7b5a57f", b"\x0a\x0b203.0.113.7", b"\x0a\x0810.1.0.0",
+    b"\x0a\x0c[1,128,4096]", b"\x0a\x104111111111111111", b"\x0a\x0fann@example.com", b"\x0a\x02\xc3\xa9",
+    b"\x0a\x03\xff\xfe\xfd", b"\x10\x01", b"\x18\x07", b"\x18\xff\x7f", b"\x18" + b"\xff" * 9 + b"\x01",
+    b"\x18" + b"\xff" * 6 + b"\x01", b"\x21" + b"\x40" * 8, b"\x0a" + bytes([70]) + b"a" * 70, b"", b"\x0a\x00",
+    b"\x0a\x10consensus::stepa", b"\x0a\x21" + b"1 " * 16 + b"1", b"\x3a\x04POST", b"\x18\x80", b"\x0a\x05POST",
+)  # fmt: skip
+TIGHT_KEYS = (
+    b"plain", b"tensor.shape", b"server.address", b"user.id", b"left.alone", b"masked", b"",
+    b"a.key.of.29.bytes.x.x.x.x.x.x", b"a.key.of.30.bytes.x.x.x.x.x.xx", b"a.key.of.60.bytes" + b".x" * 22, b"ann@example.com",
+    b"other", b"llm.prompt",
+)  # fmt: skip
+
+
+def tight(rnd: Random) -> bytes:
+    """Attributes of a span, tightly encoded, of which one byte in a few hundred is any."""
+    out = bytearray()
+    for _ in range(rnd.randrange(1, 12)):
+        key, value = rnd.choice(TIGHT_KEYS), rnd.choice(VALUES)
+        body = bytes((10, len(key))) + key + bytes((18, len(value))) + value
+        out += bytes((74, len(body))) + body
+    if rnd.random() < 0.4:
+        out[rnd.randrange(len(out))] = rnd.randrange(256)
+    span = bytes(out)
+    for tag in (2, 2, 1):
+        span = varint(tag << 3 | 2) + varint(len(span)) + span
+    return span
+
+
+def outcome(compiled: Scrubber, payload: bytes):
+    try:
+        scrubbed = compiled.scrub("traces", payload)
+    except ValueError:
+        compiled.take_counts()
+        return "refused", None
+    return scrubbed, compiled.take_counts()
+
+
+@settings(max_examples=1500, deadline=None)
+@given(seed=st.integers(0, 2**32), room=st.booleans())
+def test_a_quick_look_at_attributes_does_as_a_close_one(seed, room):
+    payload = tight(Random(seed)) + ROOM * room
+    assert outcome(QUICK, payload) == outcome(CLOSELY, payload)
 
 
 @pytest.mark.parametrize("signal", REQUESTS)

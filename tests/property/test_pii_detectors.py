@@ -6,8 +6,9 @@ import string
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from bench.pii_corpus.positives import MAKERS, positives
 from processors.pii_scrubber.detect import KIND_NAMES, Finding, Kind, ValueDetectors
-from processors.pii_scrubber.detect.detectors import may_hold
+from processors.pii_scrubber.detect.detectors import may_hold, surely_nothing
 
 DETECTORS = ValueDetectors(KIND_NAMES)
 ALONE = {kind: ValueDetectors([kind.name.lower()]) for kind in Kind}
@@ -54,6 +55,44 @@ npm_ pypi-AgE SG. SK shpat_ dckr_pat_ glsa_ nvapi- gsk_ eyJ Bearer bearer% aaa8Q
 def test_the_first_look_at_a_short_value_misses_nothing(prefix, rest):
     value = f"{prefix}{rest}".encode()
     assert may_hold(DETECTORS, value) == bool(DETECTORS.find(value))
+
+
+short = st.text("aAgGz1289.-_/: ", max_size=32).map(str.encode)
+begun = st.builds("{}{}{}".format, around, st.sampled_from(PREFIXES.split()), st.text("aA1b2Cd3.-:", max_size=32))
+
+
+@given(value=short | begun.map(str.encode) | texts)
+@settings(max_examples=1500)
+@example(value=b"NO9386011117947")
+@example(value=b"x-10.1.2.77")
+@example(value=b"x 0151 2345678")
+@example(value=b"AKIAIOSFODNN7EXAMPLE")
+@example(value=b"service/AKIAIOSFODNN7EXAMPLE")
+@example(value=b"a::1")
+@example(value=b"z::b:1")
+@example(value="na\u00efve".encode())
+def test_a_wide_look_that_sees_nothing_is_right(value):
+    for begin in range(0, max(len(value), 1), 7):
+        part = value[begin : begin + 32]
+        if surely_nothing(DETECTORS, part):
+            assert part.isascii()
+            assert not DETECTORS.find(part)
+
+
+def test_a_wide_look_passes_nothing_that_is_to_be_found():
+    examples = [one.text for kind in MAKERS for one in positives(kind, 300, 5)]
+    parts = [text for text in examples if len(text) <= 32] + [text[-32:] for text in examples]
+    assert len(parts) > 3000
+    for part in parts:
+        assert not (surely_nothing(DETECTORS, part) and DETECTORS.find(part)), part
+
+
+def test_a_wide_look_is_enough_for_what_most_attributes_hold():
+    for value in (
+        b"", b"POST", b"req-1fc5dc05d7b5a57f", b"butterfly.Consensus/Append", b"consensus::step", b"/v1/completions",
+        b"node-012", b"butterfly-worker-e04bd923-7f96e", b"3589b2bb7b50518e4b5c8df5ed5007f5", b"2.4.1", b"a" * 32,
+    ):  # fmt: skip
+        assert surely_nothing(DETECTORS, value), value
 
 
 @given(value=anything)

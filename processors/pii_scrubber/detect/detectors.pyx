@@ -6,6 +6,7 @@ whole takes time linear in the size of the value, whatever is in it. Nothing her
 """
 
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
 
 from processors.pii_scrubber.detect.addresses cimport ipv4_at, ipv6_at, mask_ipv4, mask_ipv6
 from processors.pii_scrubber.detect.assignments cimport assigned_at, bearer_at, url_password_before
@@ -22,6 +23,7 @@ from processors.pii_scrubber.detect.kinds cimport (
 from processors.pii_scrubber.detect.numbers cimport Number, read_number
 from processors.pii_scrubber.detect.phones cimport phone_at
 from processors.pii_scrubber.detect.tokens cimport index_vendors, jwt_at, private_key_at, vendor_at
+from processors.pii_scrubber.detect.wide_look cimport WIDTH, surely_nothing as look_wide
 
 from processors.pii_scrubber.detect.kinds import Finding, Kind
 from processors.pii_scrubber.detect.patterns import ValuePatterns
@@ -368,6 +370,16 @@ cdef class ValueDetectors:
 def may_hold(ValueDetectors detectors not None, bytes value not None):
     """`ValueDetectors.may_hold` for tests: the compiled look that the wire side takes at every value."""
     return detectors.may_hold(value, len(value)) != 0
+
+
+def surely_nothing(ValueDetectors detectors not None, bytes value not None):
+    """The wide look at a value of up to 32 bytes for tests, with digits behind it that are none of its own."""
+    cdef uint8_t room[WIDTH]
+    if len(value) > WIDTH:
+        raise ValueError("at most 32 bytes")
+    memset(room, c"1", WIDTH)
+    memcpy(room, <const char *>value, len(value))
+    return look_wide(room, len(value), detectors.first, detectors.second) != 0
 
 
 def nanoseconds_to_look(ValueDetectors detectors not None, list values not None, int rounds):

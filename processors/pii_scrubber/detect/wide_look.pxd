@@ -7,7 +7,6 @@ It says that surely nothing is in a value, or nothing at all. Where the machine 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from processors.pii_scrubber.detect.classes cimport ALNUM, HEX, pii_class
-from processors.pii_scrubber.detect.detectors cimport ValueDetectors
 from processors.pii_scrubber.detect.first_look cimport SHORT
 
 cdef extern from *:
@@ -120,12 +119,15 @@ cdef inline bint joins_names(const uint8_t *text, uint32_t others) noexcept nogi
     return True
 
 
-cdef inline bint surely_nothing(ValueDetectors detectors, const uint8_t *text, size_t size) noexcept nogil:
+cdef inline bint surely_nothing(
+    const uint8_t *text, size_t size, const uint32_t *first, const uint32_t *second
+) noexcept nogil:
     """Whether no built-in detector finds anything in these bytes, up to 32 of them, and they are ASCII.
 
     All that begins with `@`, `%`, `=`, a blank, a bracket, an escape or a single colon is left to others. What remains:
     an IBAN begins with two letters and two digits; an address has three dots; the digits of a phone number or a card
-    are in groups behind no letter; a token begins a word, with two letters that say so.
+    are in groups behind no letter; a token begins a word, with two letters that have a bit in common in `first` and
+    `second` of the detectors.
     """
     cdef pii_wide bits = pii_classify(text, size)
     cdef uint32_t inside = low_bits(size), digits, letters, words, heads, dots
@@ -152,7 +154,7 @@ cdef inline bint surely_nothing(ValueDetectors detectors, const uint8_t *text, s
         heads = words & letters & low_bits(size - SHORTEST_TOKEN + 1)
         while heads:
             at = lowest_bit(heads)
-            if detectors.first[text[at]] & detectors.second[text[at + 1]]:
+            if first[text[at]] & second[text[at + 1]]:
                 return False
             heads &= heads - 1
     return True
