@@ -283,8 +283,8 @@ VALUES = (
 )  # fmt: skip
 TIGHT_KEYS = (
     b"plain", b"tensor.shape", b"server.address", b"user.id", b"left.alone", b"masked", b"",
-    b"a.key.of.29.bytes.x.x.x.x.x.x", b"a.key.of.30.bytes.x.x.x.x.x.xx", b"a.key.of.60.bytes" + b".x" * 22, b"ann@example.com",
-    b"other", b"llm.prompt",
+    b"a.key.of.29.bytes.x.x.x.x.x.x", b"a.key.of.30.bytes.x.x.x.x.x.xx", b"a.key.of.60.bytes" + b".x" * 22,
+    b"ann@example.com", b"other", b"llm.prompt",
 )  # fmt: skip
 
 
