@@ -148,9 +148,7 @@ class PrometheusRemoteWriteExporter(StagedExporter):
     def _retry(self, stopped: list[Answer]) -> RetryableExportError:
         wishes = [answer.wish for answer in stopped if answer.wish is not None]
         denied = next((answer for answer in stopped if answer.meaning is Meaning.DENIED), None)
-        now = time.monotonic()
-        if denied is not None and now - self._said >= _SAY_AGAIN_S:
-            self._said = now
+        if denied is not None and self._may_say():
             self.context.log.error(
                 "%s: check endpoint, headers, credentials and protobuf_message; the data is kept and tried again",
                 denied.words,
@@ -166,8 +164,22 @@ class PrometheusRemoteWriteExporter(StagedExporter):
             if not staged.counted:
                 self._refused.labels(exporter=self.id, reason=reason).inc(int(np.count_nonzero(rows)))
             found.append(Refusal(rows, reason, DETAILS[reason]))
+        if staged.undivided and not staged.counted and self._may_say():
+            self.context.log.error(
+                "the backend refuses so much that the cause is no longer looked for: %d samples of one request were "
+                "refused together, and are dead-lettered",
+                staged.undivided,
+            )
         staged.counted = True
         return found
+
+    def _may_say(self) -> bool:
+        """Whether the last error line is long enough ago for another."""
+        now = time.monotonic()
+        if now - self._said < _SAY_AGAIN_S:
+            return False
+        self._said = now
+        return True
 
     def _count_answer(self, meaning: Meaning, samples: int) -> None:
         self._requests.labels(exporter=self.id, outcome=meaning.value).inc()

@@ -4,6 +4,9 @@ A request that is refused is divided until the samples that the backend doesn't 
 this, nor when the outcome of a request is unknown: no request has two samples of a series, so each that is sent again
 is the newest one that the backend has of its series, and taken again. Older ones come after a crash, or when a sender
 repeats itself: the memory of what was taken leaves them out.
+
+Dividing costs requests, so a staged request has a budget of divisions, and what the backend takes gives some back: as
+long as dividing brings samples through it goes on, and a backend that refuses everything is soon left alone.
 """
 
 from __future__ import annotations
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
     from exporters.prometheus_remote_write.dialect import Dialect
     from exporters.prometheus_remote_write.sent_file import SentMemory
     from exporters.prometheus_remote_write.series import SeriesTable
+
+DIVISIONS = 64
+"""How often a request may be divided, beyond what is given back."""
+
+GIVEN_BACK = 4
+"""Divisions for each piece that the backend takes: enough where half of a request is refused, at random places."""
 
 
 @dataclass(slots=True)
@@ -46,6 +55,9 @@ class Staged:
     lanes: list[deque[Piece]] = field(default_factory=list)
     counted: bool = False
     sifted: bool = False
+    divisions: int = DIVISIONS
+    undivided: int = 0
+    """Samples that were refused together because no divisions were left."""
     messages: Messages = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,30 +123,31 @@ class LaneSender:
                 lane.appendleft(Piece(piece.begin, end, piece.failing))
                 piece.begin = end
                 piece.failing = None
-            if not self._settle(table, lane, answer):
+            if not self._settle(staged, lane, answer):
                 return answer
         return None
 
-    def _settle(self, table: SeriesTable, lane: deque[Piece], answer: Answer) -> bool:
+    def _settle(self, staged: Staged, lane: deque[Piece], answer: Answer) -> bool:
         """Note what became of the first piece; False where the lane must wait."""
-        piece = lane[0]
+        piece, table = lane[0], staged.table
         if answer.meaning is Meaning.TAKEN:
             self._taken = self._clock()
             if self._written(table, piece, answer):
+                staged.divisions = min(DIVISIONS, staged.divisions + GIVEN_BACK)
                 if self._memory is not None:
                     self._memory.note(table, piece.begin, piece.end)
                 lane.popleft()
             else:
-                self._divide(table, lane, NOT_WRITTEN)
+                self._divide(staged, lane, NOT_WRITTEN)
             return True
         if answer.meaning is Meaning.REFUSED:
             if answer.written is not None and self._written(table, piece, answer):
                 lane.popleft()  # Prometheus 3 answers 400 to an exemplar that is older than its series' newest
             else:
-                self._divide(table, lane, answer.reason)
+                self._divide(staged, lane, answer.reason)
             return True
         if answer.meaning is Meaning.FAILED:
-            return self._failed(table, lane)
+            return self._failed(staged, lane)
         return False
 
     def _written(self, table: SeriesTable, piece: Piece, answer: Answer) -> bool:
@@ -144,17 +157,21 @@ class LaneSender:
         samples, histograms, _ = table.counts(piece.begin, piece.end)
         return answer.written[0] >= samples and answer.written[1] >= histograms
 
-    def _divide(self, table: SeriesTable, lane: deque[Piece], reason: int) -> None:
-        """Put the halves of the first piece in its place; a single sample is refused."""
+    def _divide(self, staged: Staged, lane: deque[Piece], reason: int) -> None:
+        """Put the halves of the first piece in its place. A single sample is refused, and a piece when no divisions are
+        left."""
         piece = lane.popleft()
-        if piece.end - piece.begin == 1:
-            table.refuse_range(piece.begin, piece.end, reason)
+        if piece.end - piece.begin == 1 or not staged.divisions:
+            staged.table.refuse_range(piece.begin, piece.end, reason)
+            if piece.end - piece.begin > 1:
+                staged.undivided += piece.end - piece.begin
             return
+        staged.divisions -= 1
         middle = (piece.begin + piece.end) // 2
         lane.appendleft(Piece(middle, piece.end, piece.failing, whole=True))
         lane.appendleft(Piece(piece.begin, middle, piece.failing, whole=True))
 
-    def _failed(self, table: SeriesTable, lane: deque[Piece]) -> bool:
+    def _failed(self, staged: Staged, lane: deque[Piece]) -> bool:
         """An answer 500. Once it has lasted, the sample that causes it is looked for and refused, provided that the
         backend takes others meanwhile, or that it has lasted twice as long."""
         piece = lane[0]
@@ -166,6 +183,6 @@ class LaneSender:
         if age < self._limits.retry_age:
             return False
         if piece.end - piece.begin > 1 or others or age >= 2 * self._limits.retry_age:
-            self._divide(table, lane, SERVER_ERROR)
+            self._divide(staged, lane, SERVER_ERROR)
             return others
         return False

@@ -110,6 +110,51 @@ async def test_one_bad_sample_in_a_thousand_costs_itself_alone(make, message):
     assert len(backend.requests) - before - 2 <= 2 * math.log2(1000)
 
 
+@pytest.mark.parametrize("message", ["auto", "prometheus.WriteRequest"])
+async def test_a_request_of_which_half_is_refused_is_sorted_out(make, message):
+    def rule(backend, samples):
+        return 400 if any(int(dict(labels)["__name__"][1:]) % 2 for labels, _, _ in samples) else None
+
+    backend = Backend(2, rule)
+    async with backend.serving() as url:
+        exporter = await make(url, protobuf_message=message)
+        await exporter.send(staged(exporter, gauges(["m0"], time.time_ns())))
+        refusals = await exporter.send(staged(exporter, gauges(NAMES, time.time_ns())))
+    assert reasons(refusals) == {"bad_request": list(range(1, 1000, 2))}
+    assert set(backend.names()) == set(NAMES[::2])
+
+
+async def test_a_backend_that_refuses_everything_is_soon_left_alone(make, caplog):
+    backend = Backend(2, lambda *_: 400)
+    async with backend.serving() as url:
+        exporter = await make(url, max_samples_per_request=100, protobuf_message="prometheus.WriteRequest")
+        refusals = await exporter.send(staged(exporter, gauges(NAMES, time.time_ns())))
+        assert reasons(refusals) == {"bad_request": list(range(1000))}
+        assert len(backend.requests) <= 12 + 2 * 64, "two for each division, and one for each request of the lanes"
+        assert "samples of one request were refused together" in caplog.text
+        await exporter.send(staged(exporter, gauges(NAMES[:200], time.time_ns())))
+    assert caplog.text.count("refused together") == 1, "once a minute"
+
+
+async def test_what_is_good_still_gets_through_when_no_divisions_are_left(make):
+    def rule(backend, samples):
+        return 400 if any(int(dict(labels)["__name__"][1:]) < 500 for labels, _, _ in samples) else None
+
+    backend = Backend(2, rule)
+    async with backend.serving() as url:
+        exporter = await make(
+            url,
+            max_samples_per_request=250,
+            protobuf_message="prometheus.WriteRequest",
+            remote_write_queue={"num_consumers": 1},
+        )
+        refusals = await exporter.send(staged(exporter, gauges(NAMES, time.time_ns())))
+    (refused,) = reasons(refusals).values()
+    assert set(refused) >= set(range(500))
+    assert len(backend.stored) + len(refused) == 1000
+    assert len(backend.requests) <= 4 + 2 * 64
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [("out of order sample", "out_of_order"), ("Duplicate sample for timestamp", "duplicate"), ("no", "bad_request")],

@@ -95,7 +95,7 @@ async def test_without_the_memory_each_of_them_is_refused(tmp_path):
         for second in range(2):
             await lives.send(counters(range(8), start + second * SECOND))
         assert await lives.send(counters(range(8), start)) == {"out_of_order": list(range(8))}
-    assert prometheus.refused == 2 * 8 - 2, "two lanes divide their half of it"
+    assert prometheus.refused in {2 * 8 - 2, 2 * 8 - 1}, "two lanes divide their parts of it; a random key says which"
     assert not list(tmp_path.glob("*.sent*"))
 
 
