@@ -12,20 +12,23 @@ cdef extern from *:
 
 cdef enum:
     LONGEST_IBAN = 34
+    DIGITS_ALONE = 128    # beside a length
 
 
 cdef inline void fill_iban_lengths() except *:
-    """Lengths from the SWIFT registry of IBANs, and of the countries that use them without being in it."""
+    """Lengths from the SWIFT registry of IBANs, and of the countries that use them without being in it; `n` where the
+    account is of digits alone, as the registry says: a hexadecimal id that begins with `be` is no IBAN of Belgium."""
     lengths = (
-        "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
-        "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 "
-        "LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 "
-        "PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 "
-        "YE30 AO25 BF28 BJ28 CF27 CG27 CI28 CM27 CV25 DZ26 GA27 GQ27 GW25 IR26 KM27 MA28 MG27 ML28 MZ25 NE28 SN28 TD27 "
-        "TG28"
+        "AD24 AE23n AL28 AT20n AZ28 BA20n BE16n BG22 BH22 BI27n BR29 BY28 CH21 CR22n CY28 CZ24n DE22n DJ27n DK18n "
+        "DO28 EE20n EG29n ES24n FI18n FK18 FO18n FR27 GB22 GE22 GI23 GL18n GR27 GT28 HN28 HR21n HU28n IE22 IL23n "
+        "IQ23 IS26n IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20n LU20 LV21 LY25n MC27 MD24 ME22n MK19 MN20n MR27n MT31 "
+        "MU30 NI28 NL18 NO15n OM23 PK24 PL28n PS29 PT25n QA29 RO24 RS22n RU33 SA24 SC31 SD18n SE24n SI19n SK24n "
+        "SM27 SO23n ST25n SV28 TL23n TN24n TR26 UA29 VA22n VG24 XK20n YE30 AO25 BF28 BJ28 CF27 CG27 CI28 CM27 CV25 "
+        "DZ26 GA27 GQ27 GW25 IR26 KM27 MA28 MG27 ML28 MZ25 NE28 SN28 TD27 TG28"
     )
     for entry in lengths.split():
-        pii_iban_length[(ord(entry[0]) - 65) * 26 + ord(entry[1]) - 65] = int(entry[2:])
+        length = int(entry[2:4]) | (DIGITS_ALONE if entry.endswith("n") else 0)
+        pii_iban_length[(ord(entry[0]) - 65) * 26 + ord(entry[1]) - 65] = length
 
 
 cdef inline Py_ssize_t iban_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
@@ -36,13 +39,15 @@ cdef inline Py_ssize_t iban_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t 
     cdef int country, length, count = 4, remainder = 0, value, check
     cdef Py_ssize_t here = at + 4
     cdef uint8_t byte, separator = 0
+    cdef bint digits_alone
     if size - at < 15 or not (
         pii_class[text[at]] & LETTER and pii_class[text[at + 1]] & LETTER
         and pii_class[text[at + 2]] & DIGIT and pii_class[text[at + 3]] & DIGIT
     ):
         return -1
     country = (lower(text[at]) - 97) * 26 + lower(text[at + 1]) - 97
-    length = pii_iban_length[country]
+    length = pii_iban_length[country] & ~DIGITS_ALONE
+    digits_alone = pii_iban_length[country] & DIGITS_ALONE
     if length == 0 or not starts_word(text, at, ALNUM):
         return -1
     check = (text[at + 2] - 48) * 10 + text[at + 3] - 48
@@ -74,6 +79,8 @@ cdef inline Py_ssize_t iban_at(const uint8_t *text, Py_ssize_t size, Py_ssize_t 
             return -1
         if pii_class[byte] & DIGIT:
             remainder = (remainder * 10 + byte - 48) % 97
+        elif digits_alone:
+            return -1
         else:
             remainder = (remainder * 100 + lower(byte) - 87) % 97
         count += 1
