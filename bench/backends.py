@@ -37,14 +37,17 @@ class Check:
 
     wanted: dict[str, float] = field(default_factory=dict)
     found: dict[str, float] = field(default_factory=dict)
+    examples: list[str] = field(default_factory=list)
+    """Ids of some that are missing."""
 
     @property
     def wrong(self) -> str:
-        return ", ".join(
+        differing = [
             f"{name}: {self.found.get(name, 0):,.12g} of {wanted:,.12g}"
             for name, wanted in self.wanted.items()
             if not math.isclose(self.found.get(name, 0.0), wanted, rel_tol=_CLOSE, abs_tol=_CLOSE)
-        )
+        ]
+        return ", ".join([*differing, *self.examples])
 
 
 def check_samples(prometheus: Prometheus, ledger: SenderLedger, traffic: Traffic, within: float = 60.0) -> Check:
@@ -143,10 +146,12 @@ def check_records(victoria_logs: VictoriaLogs, ledger: SenderLedger, traffic: Tr
             ids.append(int(match[1], 16))
     found = np.array(ids, np.uint64)
     own = np.unique(found)
+    lost = wanted[~np.isin(wanted, own)]
     check = Check({"records": float(len(wanted)), "lost": 0.0, "extra": 0.0, "copies": 0.0})
+    check.examples = [f"{each:016x}" for each in lost[:5].tolist()]
     check.found = {
         "records": float(len(own)),
-        "lost": float((~np.isin(wanted, own)).sum()),
+        "lost": float(len(lost)),
         "extra": float((~np.isin(own, wanted)).sum()),
         "copies": float(len(found) - len(own)),
     }
