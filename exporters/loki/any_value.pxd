@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from exporters.loki.out cimport Out, put, put_byte
 from exporters.loki.text cimport put_base64, put_double, put_json_string, put_signed
-from exporters.loki.wire cimport BYTES, FIXED64, VARINT, Field, read_field
+from exporters.wire.fields cimport BYTES, FIXED64, VARINT, Field, read_field
 
 cdef enum:
     ABSENT = 0

@@ -12,7 +12,7 @@ from exporters.loki.records cimport (
     Name,
     Named,
 )
-from exporters.loki.wire cimport Field
+from exporters.wire.fields cimport Field
 
 
 cdef class Attributes:

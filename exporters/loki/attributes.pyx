@@ -18,7 +18,7 @@ from exporters.loki.records cimport (
     VALUE_TRUNCATED,
 )
 from exporters.loki.text cimport utf8_cut
-from exporters.loki.wire cimport BYTES, Field, read_field
+from exporters.wire.fields cimport BYTES, Field, read_field
 
 import random
 

@@ -42,7 +42,7 @@ from exporters.loki.records cimport (
     Record,
 )
 from exporters.loki.text cimport put_label_value
-from exporters.loki.wire cimport BYTES, FIXED32, FIXED64, VARINT, Field, read_field
+from exporters.wire.fields cimport BYTES, FIXED32, FIXED64, VARINT, Field, read_field
 
 import random
 

@@ -18,7 +18,8 @@ from exporters.prometheus_remote_write.labels cimport (
 )
 from exporters.prometheus_remote_write.points cimport Spans
 from exporters.prometheus_remote_write.series cimport NONE, Labels, Pair, SeriesTable
-from exporters.prometheus_remote_write.wire cimport BYTES, FIXED64, Field, load64, put
+from exporters.prometheus_remote_write.buffer cimport load64, put
+from exporters.wire.fields cimport BYTES, FIXED64, Field
 
 cdef enum:
     MOST_CHARACTERS = 128    # of all labels of an exemplar

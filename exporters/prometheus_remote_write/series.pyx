@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcmp
 
 from exporters.prometheus_remote_write.siphash cimport rotated, siphash
-from exporters.prometheus_remote_write.wire cimport bits_of, copy, load64, put, same
+from exporters.prometheus_remote_write.buffer cimport bits_of, copy, load64, put, same
 
 import numpy as np
 

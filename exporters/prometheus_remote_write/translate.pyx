@@ -52,7 +52,8 @@ from exporters.prometheus_remote_write.series cimport (
     SeriesTable,
     mix,
 )
-from exporters.prometheus_remote_write.wire cimport BYTES, VARINT, Field, from_bits
+from exporters.prometheus_remote_write.buffer cimport from_bits
+from exporters.wire.fields cimport BYTES, VARINT, Field
 
 cdef enum:
     DELTA = 1

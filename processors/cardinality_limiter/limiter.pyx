@@ -29,10 +29,10 @@ from processors.cardinality_limiter.table cimport (
     ADMITTED, AGGREGATE, FREE, LABEL, MEMBER, NUMBER_MASK, VALUE, Entry, Table, table_add, table_at, table_bytes,
     table_find, table_free, table_init, table_remove,
 )
-from processors.pii_scrubber.edits cimport (
+from processors.wire.edits cimport (
     PLAIN, Edit, Edits, Frame, add_edit, add_up, copy_edited, enter, free_edits, new_bytes,
 )
-from processors.pii_scrubber.wire cimport BYTES, VARINT, Field, read_field
+from processors.wire.fields cimport BYTES, VARINT, Field, read_field
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void *) noexcept nogil

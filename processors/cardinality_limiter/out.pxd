@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from processors.pii_scrubber.wire cimport write_varint
+from processors.wire.fields cimport write_varint
 
 cdef struct Out:
     uint8_t *at

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from processors.cardinality_limiter.buckets cimport MOST_READ, Buckets, buckets_free, buckets_push
-from processors.pii_scrubber.wire cimport BYTES, FIXED64, VARINT, Field, read_field, read_varint
+from processors.wire.fields cimport BYTES, FIXED64, VARINT, Field, read_field, read_varint
 
 cdef enum:                   # field numbers of `Metric`: the kinds of points
     GAUGE = 5

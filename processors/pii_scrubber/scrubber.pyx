@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from processors.pii_scrubber.detect.wide_look cimport WIDE
-from processors.pii_scrubber.edits cimport NOTHING, Edit, add_up, copy_edited, free_edits, new_bytes
+from processors.wire.edits cimport NOTHING, Edit, add_up, copy_edited, free_edits, new_bytes
 from processors.pii_scrubber.key_table cimport SUSPECT, UNKNOWN_KEY, add_key, find_key, free_keys
 from processors.pii_scrubber.recent cimport make_recent, remember_clean, remember_digest
 from processors.pii_scrubber.text cimport is_utf8
@@ -22,7 +22,7 @@ from processors.pii_scrubber.walk cimport (
     LENGTH_OF, LOOK, LOOK_AT_STATE, LOOK_INSIDE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER, OUT_OF_MEMORY, REDACT,
     Text, UNKNOWN_FIELD, UNLISTED, Walk, put, put_hash, walk_message,
 )
-from processors.pii_scrubber.wire cimport varint_size, write_varint
+from processors.wire.fields cimport varint_size, write_varint
 
 cdef enum:
     KEY_BYTES = 1 << 20      # of keys that are remembered

@@ -1,10 +1,10 @@
 from libc.stdint cimport uint8_t, uint64_t
 
 from processors.pii_scrubber.detect.detectors cimport Found, ValueDetectors
-from processors.pii_scrubber.edits cimport Edit, Edits, Frame, Shape
+from processors.wire.edits cimport Edit, Edits, Frame, Shape
 from processors.pii_scrubber.key_table cimport KeyTable
 from processors.pii_scrubber.recent cimport Recent
-from processors.pii_scrubber.wire cimport Field
+from processors.wire.fields cimport Field
 
 cdef enum:                  # what the walk returns
     OK = 0

@@ -21,13 +21,13 @@ from processors.pii_scrubber.detect.classes cimport fill_classes
 from processors.pii_scrubber.detect.detectors cimport Found, ValueDetectors
 from processors.pii_scrubber.detect.kinds cimport IPV4, IPV6
 from processors.pii_scrubber.detect.wide_look cimport WIDTH, lowest_bit, pii_same, surely_nothing, surely_shape
-from processors.pii_scrubber.edits cimport PLAIN, SIZED, Edit, Frame, Shape, add_edit, enter, free_edits, new_bytes
+from processors.wire.edits cimport PLAIN, SIZED, Edit, Frame, Shape, add_edit, enter, free_edits, new_bytes
 from processors.pii_scrubber.key_table cimport (
     HEAD, KEY_TAG, KeySlot, KeyTable, SUSPECT, UNKNOWN_KEY, VALUE_TAG, add_key, find_key, free_keys, matches_glob,
 )
 from processors.pii_scrubber.recent cimport Digest, free_recent, known_clean, known_digest
 from processors.pii_scrubber.text cimport characters, ipv4_prefix, is_shape, is_utf8, same_text, word_at
-from processors.pii_scrubber.wire cimport BYTES, FIXED64, GROUP, VARINT, Field, read_field, write_varint
+from processors.wire.fields cimport BYTES, FIXED64, GROUP, VARINT, Field, read_field, write_varint
 
 cdef enum:
     NUMBERS = 16             # field numbers at or above this one are of no interest

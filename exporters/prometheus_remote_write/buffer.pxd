@@ -1,0 +1,138 @@
+"""A buffer for what is written, numbers as protobuf writes them, and what C leaves undefined, defined."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport realloc
+from libc.string cimport memcmp, memcpy, memmove
+
+
+cdef inline size_t varint_size(uint64_t value) noexcept nogil:
+    cdef size_t size = 1
+    while value >= 0x80:
+        value >>= 7
+        size += 1
+    return size
+
+
+cdef inline uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
+    """Write `value` at `at`, where there is room for it (up to 10 bytes); returns the byte behind it."""
+    while value >= 0x80:
+        at[0] = <uint8_t>(value | 0x80)
+        at += 1
+        value >>= 7
+    at[0] = <uint8_t>value
+    return at + 1
+
+
+cdef inline uint64_t load64(const uint8_t* at) noexcept nogil:
+    return (
+        <uint64_t>at[0] | <uint64_t>at[1] << 8 | <uint64_t>at[2] << 16 | <uint64_t>at[3] << 24
+        | <uint64_t>at[4] << 32 | <uint64_t>at[5] << 40 | <uint64_t>at[6] << 48 | <uint64_t>at[7] << 56
+    )
+
+
+cdef inline void copy(void* to, const void* data, size_t size) noexcept nogil:
+    """memcpy, which must not see the NULL of an array without elements."""
+    if size:
+        memcpy(to, data, size)
+
+
+cdef inline bint same(const void* one, const void* other, size_t size) noexcept nogil:
+    return size == 0 or memcmp(one, other, size) == 0
+
+
+cdef inline double load_double(const uint8_t* at) noexcept nogil:
+    cdef uint64_t bits = load64(at)
+    cdef double value
+    memcpy(&value, &bits, 8)
+    return value
+
+
+cdef inline uint64_t bits_of(double value) noexcept nogil:
+    cdef uint64_t bits
+    memcpy(&bits, &value, 8)
+    return bits
+
+
+cdef inline double from_bits(uint64_t bits) noexcept nogil:
+    cdef double value
+    memcpy(&value, &bits, 8)
+    return value
+
+
+cdef inline int64_t unzigzag(uint64_t value) noexcept nogil:
+    return <int64_t>((value >> 1) ^ (0 - (value & 1)))
+
+
+cdef inline uint64_t zigzag(int64_t value) noexcept nogil:
+    return (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
+
+
+cdef struct Buffer:
+    uint8_t* data            # freed by the owner
+    size_t used
+    size_t room
+
+
+cdef inline int reserve(Buffer* out, size_t more) except -1:
+    """Make room for `more` bytes behind those used."""
+    cdef size_t room
+    cdef uint8_t* data
+    if out.room - out.used >= more:
+        return 0
+    room = out.room + out.room // 2 + more + 64
+    data = <uint8_t*>realloc(out.data, room)
+    if data == NULL:
+        raise MemoryError
+    out.data = data
+    out.room = room
+    return 0
+
+
+cdef inline int put(Buffer* out, const void* data, size_t size) except -1:
+    if size == 0:
+        return 0                 # there may be no buffer yet, which memcpy must not see
+    reserve(out, size)
+    memcpy(out.data + out.used, data, size)
+    out.used += size
+    return 0
+
+
+cdef inline int put_varint(Buffer* out, uint64_t value) except -1:
+    reserve(out, 10)
+    out.used = write_varint(out.data + out.used, value) - out.data
+    return 0
+
+
+cdef inline int put_double(Buffer* out, uint8_t tag, double value) except -1:
+    """A `double` field whose tag takes one byte."""
+    cdef uint64_t bits = bits_of(value)
+    reserve(out, 9)
+    out.data[out.used] = tag
+    write_fixed64(out.data + out.used + 1, bits)
+    out.used += 9
+    return 0
+
+
+cdef inline void write_fixed64(uint8_t* at, uint64_t bits) noexcept nogil:
+    cdef int byte
+    for byte in range(8):
+        at[byte] = <uint8_t>(bits >> (8 * byte))
+
+
+cdef inline int open_length(Buffer* out, uint32_t tag, size_t* place) except -1:
+    """Begin a field of unknown length; `place` is what `close_length` needs."""
+    put_varint(out, tag)
+    put_varint(out, 0)
+    place[0] = out.used
+    return 0
+
+
+cdef inline int close_length(Buffer* out, size_t place) except -1:
+    cdef size_t size = out.used - place
+    cdef size_t width = varint_size(size)
+    if width > 1:
+        reserve(out, width - 1)
+        memmove(out.data + place + width - 1, out.data + place, size)
+        out.used += width - 1
+    write_varint(out.data + place - 1, size)
+    return 0
