@@ -1,40 +1,26 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from processors.cardinality_limiter.buckets cimport Buckets
-from processors.cardinality_limiter.out cimport In, Out
+from processors.cardinality_limiter.members cimport Distribution, Member
 from processors.cardinality_limiter.point cimport Point
 from processors.cardinality_limiter.siphash cimport Hash
 
+cdef extern from *:
+    """
+    #define CARDINALITY_HOUR 3600000000000ULL
+    """
+    const uint64_t HOUR "CARDINALITY_HOUR"     # a clock that is set back further is believed
+
 cdef enum:
     MOST_EXEMPLARS = 64
+    MOST_GENERATIONS = 8     # of bounds; one more, and none are kept
     LATE = 0                 # what a point is to its member: nothing new,
     SAME = 1                 # a later point of the same life,
     NEW = 2                  # the first of a life
 
-cdef struct Distribution:
-    uint64_t count
-    uint64_t zero_count
-    double sum
-    int32_t scale
-    uint32_t generation      # which of the aggregate's bounds the buckets have
-    Buckets positive
-    Buckets negative
-
 cdef struct Slice:
     const uint8_t *at
     size_t size
-
-
-cdef class Member:
-    """A cumulative series that is folded: its newest point."""
-    cdef uint64_t start
-    cdef uint64_t time
-    cdef uint32_t aggregate
-    cdef uint8_t is_int
-    cdef bint fresh                      # nothing of it was folded yet
-    cdef int64_t integer
-    cdef double real
-    cdef Distribution *distribution      # NULL for a number
 
 
 cdef class Aggregate:
@@ -71,29 +57,17 @@ cdef class Aggregate:
     cdef uint32_t exemplar_count
     cdef Slice[MOST_EXEMPLARS] exemplars
 
-    cdef int relation(self, Member member, const Point *point) noexcept
-    cdef int fold(self, Member member, Point *point) except -1
-    cdef int forget(self, Member member) except -1
+    cdef int relation(self, Member *member, const Point *point) noexcept
+    cdef int fold(self, Member *member, Point *point) except -1
+    cdef int forget(self, Member *member) except -1
     cdef int add_number(self, bint is_int, int64_t integer, double real) except -1
-    cdef int take_number(self, Member member) except -1
-    cdef int fold_number(self, Member member, const Point *point, int relation) except -1
-    cdef int fold_distribution(self, Member member, Point *point, int relation) except -1
+    cdef int take_number(self, Member *member) except -1
+    cdef int fold_number(self, Member *member, const Point *point, int relation) except -1
+    cdef int fold_distribution(self, Member *member, Point *point, int relation) except -1
     cdef int agree_on_bounds(self, Point *point) except -1
     cdef int narrow_to(self, const double *bounds, uint32_t count) except -1
     cdef int agree_on_scale(self, Point *point) except -1
     cdef bint fell(self, const Distribution *last, const Point *point) noexcept
     cdef int bring_up(self, Distribution *last) except -1
-    cdef int encode(self, Out *out) except -1
-    cdef int encode_buckets(self, Out *out) except -1
-    cdef int encode_exponential(self, Out *out) except -1
     cdef int begin(self) except -1
-    cdef int write(self, Out *out) except -1
-    cdef int write_member(self, Member member, Out *out) except -1
-    cdef bint is_sound(self)
-    cdef bint may_be_member(self, Member member)
     cdef uint64_t size(self) noexcept
-
-
-cdef Aggregate read_aggregate(In *source)
-cdef Member read_member(In *source)
-cdef uint64_t member_size(Member member) noexcept

@@ -1,6 +1,3 @@
-class Member:
-    """A cumulative series that is folded: its newest point."""
-
 class Aggregate:
     """A series that re-aggregation makes."""
 

@@ -1,13 +1,8 @@
+from processors.cardinality_limiter.folding import Folding
 from processors.cardinality_limiter.offenders import Offenders
 from processors.cardinality_limiter.rules import Rules
 
-LIMITS: tuple[str, ...]
-"""What a point was refused by; the last is an overflow that the sender itself made."""
-
-def keyed_hash(key: bytes, data: bytes) -> tuple[int, int]:
-    """The hash that series are looked up by: SipHash-1-3 of 128 bits under 16 bytes of key, as (high, low)."""
-
-class Limiter:
+class Limiter(Folding):
     """What is active, what was folded into what, and the walk that keeps requests within the limits.
 
     `key` is the secret of the hashes, 16 bytes, made up where it isn't given. Not for several threads at once.

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from processors.cardinality_limiter.limiter import keyed_hash
+from processors.cardinality_limiter.known import keyed_hash
 
 WORD = 2**64 - 1
 

@@ -1,0 +1,4 @@
+from processors.cardinality_limiter.saved import Saved
+
+class Admission(Saved):
+    """Whether one point's series is within the limits."""
