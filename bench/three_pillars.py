@@ -106,7 +106,9 @@ def main() -> None:
     parser.add_argument("--samples", type=float, default=100_000, help="of Prometheus, a second")
     parser.add_argument("--log-bytes", type=float, default=1.2e6, help="of OTLP, a second")
     parser.add_argument("--series", type=int, default=10_000, help="of OTLP, at least")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9, help="of the generated traffic")
     options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
     runs = []
     for signals, seconds in [*(((each,), options.alone) for each in SIGNALS), (SIGNALS, options.seconds)]:
         if seconds:
@@ -199,7 +201,7 @@ def _send(
     command = [sys.executable, "-m", "bench.generator", "--json", "--endpoint", f"127.0.0.1:{place.listen}"]
     command += ["--signals", ",".join(signals), "--rate", str(options.spans), "--duration", f"{seconds}s"]
     command += ["--metrics-rate", str(points), "--logs-rate", str(records), "--series", str(options.series)]
-    command += ["--senders", str(_SENDERS), "--ledger", str(ledger), "--seed", str(time.time_ns() % 10**9)]
+    command += ["--senders", str(_SENDERS), "--ledger", str(ledger), "--seed", str(options.seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         totals: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -54,13 +54,13 @@ class Stateful(Processor):
     """
 
     @abstractmethod
-    def snapshot(self) -> bytes:
-        """All that it remembers, in its own encoding. Called between two batches, once a second or, where it is large,
-        more seldom."""
+    def snapshot(self) -> bytes | list[bytes]:
+        """All that it remembers, in its own encoding; in several pieces where it is large, since they are let go one
+        after the other. Called between two batches, once a second or, where it is large, more seldom."""
 
     @abstractmethod
     def restore(self, blob: bytes) -> None:
-        """What `snapshot` gave in an earlier life. Called before anything else, at most once.
+        """What `snapshot` gave in an earlier life, in one piece. Called before anything else, at most once.
 
         Raises `ValueError` with a sentence when it can't be read: the processor then goes on with nothing, as if it had
         not been called.

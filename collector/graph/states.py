@@ -19,7 +19,7 @@ from zlib import crc32
 from collector.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from collector.component.processor import Stateful
     from collector.graph.journal import SharedJournal
@@ -138,12 +138,13 @@ class States:
     async def _save(self, position: int) -> None:
         self._taken += 1
         number = self._taken
-        blob = _packed({each.id: each.snapshot() for each in self._processors})  # before anything is awaited
-        self._due = self._now() + len(blob) / BYTES_PER_S
-        parts = [blob[at : at + PART_BYTES] for at in range(0, len(blob), PART_BYTES)]
+        pieces = _packed({each.id: each.snapshot() for each in self._processors})  # before anything is awaited
+        size = sum(map(len, pieces))
+        self._due = self._now() + size / BYTES_PER_S
+        count = -(-size // PART_BYTES)
         name = int.from_bytes(os.urandom(8), "little")
-        for at, part in enumerate(parts):
-            head = _PART.pack(MAGIC, position, name, at, len(parts), crc32(part))
+        for at, part in enumerate(_parts(pieces)):
+            head = _PART.pack(MAGIC, position, name, at, count, crc32(part))
             # It is needed until a later position is committed: so its head is one further on.
             await self._journal.append(head + part, 0, position + 1, self._keep)
         self._durable.append((position, number))
@@ -154,12 +155,30 @@ def is_state(blob: bytes) -> bool:
     return blob.startswith(MAGIC)
 
 
-def _packed(blobs: dict[str, bytes]) -> bytes:
-    out = []
-    for name, blob in blobs.items():
-        encoded = name.encode()
-        out += [_NAME.pack(len(encoded), len(blob)), encoded, blob]
-    return b"".join(out)
+def _packed(states: dict[str, bytes | list[bytes]]) -> deque[bytes]:
+    """What `_unpacked` reads, in pieces."""
+    out: deque[bytes] = deque()
+    for name, state in states.items():
+        encoded, pieces = name.encode(), [state] if isinstance(state, bytes) else state
+        out.append(_NAME.pack(len(encoded), sum(map(len, pieces))) + encoded)
+        out.extend(pieces)
+    return out
+
+
+def _parts(pieces: deque[bytes]) -> Iterator[bytes]:
+    """The pieces, which are let go meanwhile, as parts of PART_BYTES each; the last one may be shorter."""
+    gathered: list[bytes | memoryview] = []
+    room = PART_BYTES
+    while pieces:
+        piece = memoryview(pieces.popleft())
+        while len(piece) >= room:
+            yield b"".join([*gathered, piece[:room]])
+            piece, room = piece[room:], PART_BYTES
+            gathered.clear()
+        gathered.append(piece)
+        room -= len(piece)
+    if room < PART_BYTES:
+        yield b"".join(gathered)
 
 
 def _unpacked(packed: bytes) -> dict[str, bytes]:

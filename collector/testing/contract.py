@@ -168,7 +168,8 @@ class ProcessorContract:
         processor, again = cast("Stateful", self.build()), cast("Stateful", self.build())
         run = self.drive(processor, payloads[:half])
         require(run.held == 0, "a stateful processor may hold no batches: its state is that of a position")
-        again.restore(processor.snapshot())
+        taken = processor.snapshot()
+        again.restore(taken if isinstance(taken, bytes) else b"".join(taken))
         require(
             [batch.to_bytes() for batch in self.drive(again, payloads[half:]).outputs]
             == [batch.to_bytes() for batch in self.drive(processor, payloads[half:]).outputs],

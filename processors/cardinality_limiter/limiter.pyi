@@ -42,10 +42,10 @@ class Limiter(Folding):
         """Points refused since the last call, by (limit, action)."""
     def metric_rows(self) -> list[tuple[bytes, int, int, int, int, int]]:
         """(name, series, series made by removing labels, series made at all, limit, points refused) of each metric."""
-    def state_blob(self) -> bytes:
-        """All that decides what becomes of the next point, but for the offenders."""
+    def state_pieces(self) -> list[bytes]:
+        """All that decides what becomes of the next point, but for the offenders; in pieces of some 100 KB."""
     def load_state(self, blob: bytes) -> None:
-        """Go on where `state_blob` was called, maybe under other limits: what was admitted stays. Only before the first
+        """Go on where `state_pieces` was called, given all of them joined, maybe under other limits: what was admitted stays. Only before the first
         request. Raises `ValueError`; the limiter is then void."""
     @property
     def memory(self) -> int:

@@ -99,10 +99,13 @@ class CardinalityLimiter(Stateful):
 
     # -- over a restart
 
-    def snapshot(self) -> bytes:
+    def snapshot(self) -> list[bytes]:
         """See `Stateful`."""
-        state = self._limiter.state_blob()
-        return _HEADER.pack(_MAGIC, crc32(state)) + state
+        pieces = self._limiter.state_pieces()
+        checksum = 0
+        for piece in pieces:
+            checksum = crc32(piece, checksum)
+        return [_HEADER.pack(_MAGIC, checksum), *pieces]
 
     def restore(self, blob: bytes) -> None:
         """See `Stateful`. What was admitted stays admitted, also under limits that are lower now."""

@@ -10,7 +10,7 @@ cdef class Saved(Known):
     """Known series that outlive a restart."""
     cdef uint32_t placed                     # aggregates that were read and have their entry
 
-    cdef int write_entries(self, const Table *table, Out *out) except -1
+    cdef int write_entries(self, const Table *table, list pieces, Out *out) except -1
     cdef uint32_t epoch_of(self, uint32_t epoch, int64_t former_ns) noexcept
     cdef int read_groups(self, In *source, int64_t former_ns) except -1
     cdef int append_group(self, bytes key, bytes name, Hash hashed) except -1

@@ -20,11 +20,23 @@ from processors.cardinality_limiter.table cimport (
 
 cdef enum:
     LAYOUT = 2
+    PIECE = 131072
+
+
+cdef inline int cut(list pieces, Out *out, size_t least) except -1:
+    """What was written becomes a piece, if it is long enough."""
+    if out.failed:
+        raise MemoryError
+    if out.used > least:
+        pieces.append(out.at[:out.used])
+        out.used = 0
+    return 0
 
 
 cdef class Saved(Known):
-    def state_blob(self):
+    def state_pieces(self):
         cdef Out out
+        cdef list pieces = []
         cdef Group group
         cdef Label label
         cdef Aggregate aggregate
@@ -48,25 +60,27 @@ cdef class Saved(Known):
                 put_byte(&out, group.has_chosen)
                 put_u64(&out, group.chosen.hi)
                 put_u64(&out, group.chosen.lo)
+                cut(pieces, &out, PIECE)
             put_u32(&out, len(self.labels))
             for label in self.labels:
+                cut(pieces, &out, PIECE)
                 put_byte(&out, label is not None)
                 if label is not None:
                     put_bytes(&out, <const char *>label.name, len(label.name))
             put_u32(&out, len(self.aggregates))
             for aggregate in self.aggregates:
+                cut(pieces, &out, PIECE)
                 put_byte(&out, aggregate is not None)
                 if aggregate is not None:
                     write_aggregate(aggregate, &out)
             for table in range(2):
-                self.write_entries(&self.values if table else &self.series, &out)
-            if out.failed:
-                raise MemoryError
-            return out.at[:out.used]
+                self.write_entries(&self.values if table else &self.series, pieces, &out)
+            cut(pieces, &out, 0)
+            return pieces
         finally:
             out_free(&out)
 
-    cdef int write_entries(self, const Table *table, Out *out) except -1:
+    cdef int write_entries(self, const Table *table, list pieces, Out *out) except -1:
         cdef uint32_t number
         cdef Entry *entry
         cdef Member *member
@@ -75,6 +89,7 @@ cdef class Saved(Known):
             entry = table_at(table, number)
             if entry.kind == FREE:
                 continue
+            cut(pieces, out, PIECE)
             put_byte(out, entry.kind)
             put_u64(out, entry.hi)
             put_u64(out, entry.lo)

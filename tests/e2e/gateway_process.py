@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,14 +16,15 @@ from typing import Any, Self
 
 import yaml
 
+from tests.servers.process import free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
 BUTTERFLY = [sys.executable, "-m", "collector"]
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One of `free_ports`."""
+    return free_ports(1)[0]
 
 
 def quickstart(folder: Path, **tail_sampling: Any) -> dict[str, Any]:

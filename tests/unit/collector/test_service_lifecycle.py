@@ -12,6 +12,7 @@ from collector.errors import ConfigError
 from collector.registry import Registry
 from collector.service import Service
 from collector.testing.batches import traces_payload
+from tests.servers.process import free_ports
 
 YAML = """\
 receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
@@ -24,19 +25,11 @@ service:
 """
 
 
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Life:
     """A service in this process, its file, and what it answers."""
 
     def __init__(self, folder):
-        self.folder, self.port, self.admin = folder, free_port(), free_port()
+        self.folder, self.port, self.admin = folder, *free_ports(2)
         self.file = folder / "gateway.yaml"
         self.write()
         self.service = Service(self.load(), self.load)

@@ -101,10 +101,10 @@ def test_time_passes_while_metrics_come_and_no_further_than_the_pipeline_has_com
 def test_it_goes_on_where_it_was():
     processor = made(max_series_per_metric=1)
     pass_through(processor, users("x", "y"))
-    blob = processor.snapshot()
+    blob = b"".join(processor.snapshot())
     again = made(max_series_per_metric=1)
     again.restore(blob)
-    assert again.snapshot() == blob
+    assert b"".join(again.snapshot()) == blob
     later = Sent().point("a", {"user": "y"}, as_int=5, time=9)
     assert pass_through(again, later).payload == pass_through(processor, later).payload
     for bad in (b"", b"short", blob[:-1], blob + b"x", b"BTSV" + blob[4:], blob[:9] + b"\xff" + blob[10:]):
@@ -119,7 +119,7 @@ def test_lower_limits_let_stay_what_was_admitted():
     processor = made()
     pass_through(processor, users("x", "y", "z"))
     again = made(max_series=1, action="drop")
-    again.restore(processor.snapshot())
+    again.restore(b"".join(processor.snapshot()))
     assert len(pass_through(again, users("x", "y", "z", "w"))) == 3
 
 
