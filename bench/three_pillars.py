@@ -184,6 +184,7 @@ def _measure(signals: tuple[str, ...], seconds: float, options: argparse.Namespa
         run.wrong += [check.wrong] * bool(check.wrong)
     if "logs" in signals:
         check = check_records(place.victoria_logs, ledger, traffic)
+        print("".join(f"records {each}\n" for each in check.examples), end="")
         run.wrong += [check.wrong] * bool(check.wrong)
     if "traces" in signals:
         truth = Truth(ledger.sent(traffic), slow_over=ledger.shape.mix.slow_over)

@@ -156,11 +156,11 @@ def assert_only_what_follows_its_trace(entries: list[dict[str, str]], kept: Coll
 
 
 def without_request_id(entries: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Lines of traces that don't say their request; none says another's."""
+    """Lines of traces that don't say their request; none says another's. One id in 20,000 passes for a card number."""
     found = []
     for each in entries:
-        said = each.get("request_id", "")
-        assert said in ("", request_of(each["trace_id"]))
+        said, request = each.get("request_id", ""), request_of(each["trace_id"])
+        assert said in ("", request) or (request[4:].isdigit() and said == "req-[card]"), f"{said} and not {request}"
         if not said:
             found.append(each)
     return found
