@@ -3,7 +3,7 @@ from typing import Literal
 
 from processors.pii_scrubber.detect import ValueDetectors
 from processors.pii_scrubber.key_rules import KeyRules
-from processors.pii_scrubber.walk import Walk
+from processors.pii_scrubber.walk_state import Walk
 
 KINDS_BY_NUMBER: dict[int, str]
 """What the counts call the built-in kinds of findings."""

@@ -17,10 +17,12 @@ from processors.wire.edits cimport NOTHING, Edit, add_up, copy_edited, free_edit
 from processors.pii_scrubber.key_table cimport SUSPECT, UNKNOWN_KEY, add_key, find_key, free_keys
 from processors.pii_scrubber.recent cimport make_recent, remember_clean, remember_digest
 from processors.pii_scrubber.text cimport is_utf8
-from processors.pii_scrubber.walk cimport (
-    ADDRESS, ADDRESS_OR_LOOK, BAD_UTF8, BY_HASH, BY_LENGTH, BY_MASK, BY_REDACT, BY_RULE, COUNTS, DIGEST, HASH, INTERNAL,
-    LENGTH_OF, LOOK, LOOK_AT_STATE, LOOK_INSIDE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER, OUT_OF_MEMORY, REDACT,
-    Text, UNKNOWN_FIELD, UNLISTED, Walk, put, put_hash, walk_message,
+from processors.pii_scrubber.leaves cimport put, put_hash
+from processors.pii_scrubber.walk cimport walk_message
+from processors.pii_scrubber.walk_state cimport (
+    ADDRESS, ADDRESS_OR_LOOK, BAD_UTF8, BY_HASH, BY_LENGTH, BY_MASK, BY_REDACT, BY_RULE, COUNTS, DIGEST, HASH,
+    INTERNAL, LENGTH_OF, LOOK, LOOK_AT_STATE, LOOK_INSIDE, MALFORMED, MASK, MEANING, OF_BYTES, OF_NUMBER,
+    OUT_OF_MEMORY, REDACT, Text, UNKNOWN_FIELD, UNLISTED, Walk,
 )
 from processors.wire.fields cimport varint_size, write_varint
 

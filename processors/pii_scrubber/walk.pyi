@@ -1,2 +1,1 @@
-class Walk:
-    """Base of `Scrubber`."""
+# One function, for cimport alone.

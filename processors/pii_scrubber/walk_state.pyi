@@ -1,0 +1,2 @@
+class Walk:
+    """Base of `Scrubber`."""
