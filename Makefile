@@ -36,7 +36,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PATH="$(abspath $(BIN)):$$PATH" cython-lint collector processors
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint collector exporters processors receivers
 	$(BIN)/lint-imports
 
 bench: setup
@@ -53,7 +53,7 @@ SANITIZE_SECONDS ?= 60
 sanitize: $(VENV)/.installed
 	mkdir -p build/sanitize
 	tar --exclude='*.so' --exclude=__pycache__ -cf - setup.py pyproject.toml collector processors/__init__.py \
-	  processors/pii_scrubber processors/cardinality_limiter exporters tests/fuzz tests/property/otlp_messages.py \
+	  processors/wire processors/pii_scrubber processors/cardinality_limiter exporters tests/fuzz tests/property/otlp_messages.py \
 	  tests/property/prw_metrics.py tests/property/prw_reference.py tests/property/loki_re*.py tests/unit/exporters/loki/loki_push.py \
 	  bench/__init__.py bench/remote_write_messages.py | tar -xf - -C build/sanitize
 	cd build/sanitize && BUTTERFLY_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
