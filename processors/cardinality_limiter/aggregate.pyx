@@ -16,7 +16,7 @@ from processors.cardinality_limiter.buckets cimport (
     buckets_reduce, buckets_room, buckets_trim, common_bounds, project, shift_to_fit,
 )
 from processors.cardinality_limiter.members cimport Distribution, Member, member_distribution
-from processors.cardinality_limiter.point cimport CUMULATIVE, DELTA, EXPONENTIAL, GAUGE, HISTOGRAM, SUM, Point
+from processors.cardinality_limiter.point cimport DELTA, EXPONENTIAL, GAUGE, HISTOGRAM, SUM, Point
 
 cdef extern from *:
     bint add_overflows "__builtin_add_overflow"(int64_t, int64_t, int64_t *) noexcept nogil
@@ -285,7 +285,7 @@ cdef class Aggregate:
         """Fewer bounds from now on. Members are brought up when they come."""
         cdef Buckets *positive = &self.distribution.positive
         cdef uint64_t[MOST_BOUNDS + 1] projected
-        if self.temporality == CUMULATIVE:
+        if self.temporality != DELTA:        # what says nothing of it has members, too
             if self.former_bounds is None:
                 self.former_bounds = []
             self.former_bounds.append((<uint8_t *>self.bounds.counts)[:8 * self.bounds.count])

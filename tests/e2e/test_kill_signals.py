@@ -90,9 +90,9 @@ def all_signals(folder, **tail_sampling):
     return config
 
 
-def kill_often(folder, kills, rate, seed):
+def kill_often(folder, kills, rate, seed, decision_wait="8s"):
     rng = random.Random(seed)
-    with Gateway(all_signals(folder, decision_wait="8s"), folder) as gateway:
+    with Gateway(all_signals(folder, decision_wait=decision_wait), folder) as gateway:
         others = {signal: Numbered(gateway, signal) for signal in ("metrics", "logs")}
         sending = Sending(
             gateway.grpc, rate=rate, duration=3600.0, senders=4, batch=40, seed=seed, cycle=40_000, retry_for=PATIENCE_S
@@ -134,7 +134,8 @@ def test_a_few_kills_lose_nothing_for_any_reader(tmp_path):
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_sixty_kills_lose_nothing_for_any_reader(tmp_path):
-    reports, acked = kill_often(tmp_path, kills=60, rate=4000, seed=int(time.time()))
+    # A request may be unlucky many times in a row; what comes later than its trace's verdict has no say in it.
+    reports, acked = kill_often(tmp_path, kills=60, rate=4000, seed=int(time.time()), decision_wait="60s")
     assert all(report.acked > 100_000 for report in reports)
     assert [report.holds for report in reports] == [True] * 3
     assert all(len(each) > 1000 for each in acked.values())

@@ -296,6 +296,8 @@ def test_state_of_every_kind_goes_on(ours):
         .point("gauge", {"k": "x"}, kind="gauge")
         .point("histogram", {"k": "x"}, **HISTOGRAM)
         .point("histogram", {"k": "y"}, **HISTOGRAM | {"explicit_bounds": [1.0, 3.0]})
+        .point("unsaid", {"k": "x"}, temporality=0, **HISTOGRAM)
+        .point("unsaid", {"k": "y"}, temporality=0, **HISTOGRAM | {"explicit_bounds": [1.0, 3.0]})
         .point("exp", {"k": "x"}, **exponential(4, [1, 2], negative={"offset": 3, "bucket_counts": [1]}))
         .point("summary", {"k": "x"}, kind="summary", count=2, sum=1.0)
     )
@@ -308,9 +310,13 @@ def test_state_of_every_kind_goes_on(ours):
         Sent()
         .point("sum", {"k": "x"}, as_double=2.0, time=3)
         .point("histogram", {"k": "x"}, **HISTOGRAM | {"time": 3})
+        .point("unsaid", {"k": "x"}, temporality=0, **HISTOGRAM | {"time": 3})
         .point("exp", {"k": "x"}, **exponential(4, [1, 5], time=3))
     )
-    assert ours.limit_request(later.payload) == again.limit_request(later.payload)
+    limited = ours.limit_request(later.payload)
+    assert limited == again.limit_request(later.payload)
+    (said,), (unsaid,) = points(limited)["histogram"], points(limited)["unsaid"]
+    assert list(unsaid[1].bucket_counts) == list(said[1].bucket_counts), "without a temporality it is cumulative"
     with pytest.raises(ValueError, match="in use"):
         again.load_state(blob)
     with pytest.raises(ValueError, match="another release"):
