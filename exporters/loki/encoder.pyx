@@ -9,7 +9,7 @@ from exporters.loki.any_value cimport Span, malformed
 from exporters.loki.entries cimport Entries, Entry
 from exporters.loki.interner cimport Interner, forget, intern, release
 from exporters.loki.metadata cimport clear_segment
-from exporters.loki.out cimport Out, make_room, put, put_byte, varint_size, write_varint
+from exporters.loki.out cimport Out, make_room, put, put_byte
 from exporters.loki.records cimport (
     ADJUSTED,
     BY_LEVEL,
@@ -35,7 +35,7 @@ from exporters.loki.records cimport (
 )
 from exporters.loki.record_reader cimport RecordReader, clear_role, level_of
 from exporters.loki.text cimport put_label_value
-from exporters.wire.fields cimport BYTES, Field, read_field
+from exporters.wire.fields cimport BYTES, Field, read_field, varint_size, write_varint
 
 import random
 

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcpy
 
-from exporters.loki.out cimport varint_size, write_varint
+from exporters.wire.fields cimport varint_size, write_varint
 
 import numpy as np
 

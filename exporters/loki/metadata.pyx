@@ -6,7 +6,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
 
 from exporters.loki.any_value cimport Span
-from exporters.loki.out cimport Out, make_room, put, varint_size, write_varint
+from exporters.loki.out cimport Out, make_room, put
 from exporters.loki.records cimport (
     Attribute,
     COMPONENT,
@@ -34,6 +34,7 @@ from exporters.loki.records cimport (
     TRACE_ROLE,
 )
 from exporters.loki.text cimport put_signed, put_unsigned, write_hex
+from exporters.wire.fields cimport varint_size, write_varint
 
 from exporters.loki.plan import BUILT_IN_NAMES, LEVEL, LEVELS as LEVEL_WORDS
 

@@ -4,6 +4,8 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
+from exporters.wire.fields cimport write_varint
+
 
 cdef struct Out:
     uint8_t* data
@@ -45,21 +47,3 @@ cdef inline int put_varint(Out* out, uint64_t value) except -1:
     make_room(out, 10)
     out.size = write_varint(out.data + out.size, value) - out.data
     return 0
-
-
-cdef inline size_t varint_size(uint64_t value) noexcept nogil:
-    cdef size_t size = 1
-    while value >= 0x80:
-        value >>= 7
-        size += 1
-    return size
-
-
-cdef inline uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
-    """Write `value` at `at`, where there is room for it (up to 10 bytes); returns the byte behind it."""
-    while value >= 0x80:
-        at[0] = <uint8_t>(value | 0x80)
-        at += 1
-        value >>= 7
-    at[0] = <uint8_t>value
-    return at + 1

@@ -4,23 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memmove
 
-
-cdef inline size_t varint_size(uint64_t value) noexcept nogil:
-    cdef size_t size = 1
-    while value >= 0x80:
-        value >>= 7
-        size += 1
-    return size
-
-
-cdef inline uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
-    """Write `value` at `at`, where there is room for it (up to 10 bytes); returns the byte behind it."""
-    while value >= 0x80:
-        at[0] = <uint8_t>(value | 0x80)
-        at += 1
-        value >>= 7
-    at[0] = <uint8_t>value
-    return at + 1
+from exporters.wire.fields cimport varint_size, write_varint
 
 
 cdef inline uint64_t load64(const uint8_t* at) noexcept nogil:

@@ -10,8 +10,9 @@ from libc.string cimport memcpy
 
 from exporters.prometheus_remote_write.series cimport NONE, Exemplar, Family, Pair, Sample, Series, SeriesTable, Symbol
 from exporters.prometheus_remote_write.buffer cimport (
-    Buffer, close_length, open_length, put, put_double, put_varint, reserve, varint_size, write_varint,
+    Buffer, close_length, open_length, put, put_double, put_varint, reserve,
 )
+from exporters.wire.fields cimport varint_size, write_varint
 
 
 cdef int by_exemplar_time(const void* one, const void* other) noexcept nogil:

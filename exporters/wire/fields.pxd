@@ -134,3 +134,21 @@ cdef inline int read_field(const uint8_t* at, const uint8_t* end, Field* field) 
     else:
         field.after = skip_plain(at, end, field.wire, &field.value)
     return 0 if field.after != NULL else -1
+
+
+cdef inline size_t varint_size(uint64_t value) noexcept nogil:
+    cdef size_t size = 1
+    while value >= 0x80:
+        value >>= 7
+        size += 1
+    return size
+
+
+cdef inline uint8_t* write_varint(uint8_t* at, uint64_t value) noexcept nogil:
+    """Write `value` at `at`, where there is room for it (up to 10 bytes); returns the byte behind it."""
+    while value >= 0x80:
+        at[0] = <uint8_t>(value | 0x80)
+        at += 1
+        value >>= 7
+    at[0] = <uint8_t>value
+    return at + 1
