@@ -1,5 +1,5 @@
-"""Top-level packages don't cimport from one another, so exporters and processors have a reader of protobuf's wire format
-each. It must not come to be two readers."""
+"""Top-level packages don't cimport from one another, so exporters and processors each have a reader of protobuf's wire
+format. It must not come to be two readers."""
 
 from pathlib import Path
 
