@@ -114,8 +114,8 @@ class Correlation(Processor):
         edits = {}
         for row, field in missing.items():
             start, size = int(found.body_offset[row]), int(found.body_length[row])
-            # The tag, the new length, the exemplar as it was, and one attribute more.
-            tag = payload[int(found.offset[row])]
+            # The tag, as short as may be, the new length, the exemplar as it was, and one attribute more.
+            tag = payload[int(found.offset[row])] & 0x7F
             edits[row] = bytes((tag,)) + _varint(size + len(field)) + payload[start : start + size] + field
         return batch.rewrite(edit_exemplars(payload, index, found, edits))
 

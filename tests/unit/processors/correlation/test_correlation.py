@@ -138,6 +138,22 @@ def test_request_ids_go_to_exemplars_that_lack_them(kind):
     assert out == request
 
 
+def test_an_exemplar_whose_tag_is_longer_than_it_need_be_stays_one():
+    it = correlation()
+    run(it, traces(butterfly_request_id="req-7"), Signal.TRACES)
+    request = ExportMetricsServiceRequest()
+    point = request.resource_metrics.add().scope_metrics.add().metrics.add(name="m").gauge.data_points.add(as_int=1)
+    exemplar = point.exemplars.add(trace_id=TRACE)
+    body = exemplar.SerializeToString()
+    field = b"\xaa\x00" + bytes((len(body),)) + body  # the number 5 as a varint of two bytes
+    for tag in (b"\x0a", b"\x2a", b"\x12", b"\x12", b"\x0a"):  # a point, its gauge, metric, scope and resource
+        field = tag + bytes((len(field),)) + field
+    (out,) = it.process(Batch(field, Ack.ignore(), signal=Signal.METRICS))
+    exemplar.filtered_attributes.add(key="request_id").value.string_value = "req-7"
+    found = ExportMetricsServiceRequest.FromString(out.to_bytes()).resource_metrics[0].scope_metrics[0].metrics[0]
+    assert list(found.gauge.data_points[0].exemplars) == [exemplar]
+
+
 def test_records_that_were_removed_before_stay_removed():
     request, _ = log(traceparent=PARENT)
     request.resource_logs[0].scope_logs[0].log_records.add(trace_id=b"\x07" * 16)
