@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from bench.generator.identity import record_ids
+from bench.generator.identity import looks_personal, record_ids
 from bench.ledger import Outcome
 from bench.metric_truth import final_values
 from bench.otlp_items import Distribution
@@ -129,8 +129,8 @@ def count_samples(payload: bytes) -> int:
 
 
 def check_records(victoria_logs: VictoriaLogs, ledger: SenderLedger, traffic: Traffic, within: float = 10.0) -> Check:
-    """Of the logs: each record is there, once, and no other. But for those whose id has digits alone, one in two
-    thousand: it may pass for the number of a card, which the scrubber masks. Looks again for what isn't found."""
+    """Of the logs: each record is there, once, and no other. But for those whose id looks personal, one in two
+    thousand: the scrubber may mask it. Looks again for what isn't found."""
     if traffic.logs is None:
         return Check()
     sent: list[np.ndarray] = []
@@ -138,7 +138,7 @@ def check_records(victoria_logs: VictoriaLogs, ledger: SenderLedger, traffic: Tr
         if outcome is Outcome.ACKED:
             sent.append(record_ids(ledger.shape.seed, cycle, traffic.logs.requests[request].rows))
     wanted = np.sort(np.concatenate(sent)) if sent else np.zeros(0, np.uint64)
-    wanted = np.array([each for each in wanted.tolist() if not f"{each:016x}".isdecimal()], np.uint64)
+    wanted = np.array([each for each in wanted.tolist() if not looks_personal(f"{each:016x}")], np.uint64)
     check = Check({"records": float(len(wanted)), "lost": 0.0, "extra": 0.0, "copies": 0.0})
     give_up = time.monotonic() + within
     while True:
@@ -159,6 +159,7 @@ def check_records(victoria_logs: VictoriaLogs, ledger: SenderLedger, traffic: Tr
 
 
 def _record_ids_in(victoria_logs: VictoriaLogs) -> np.ndarray:
-    """Of every line that has one with a letter in it."""
+    """Of every line that has one which doesn't look personal."""
     matches = (_UID.search(line) for line in victoria_logs.lines("*"))
-    return np.array([int(match[1], 16) for match in matches if match and not match[1].isdigit()], np.uint64)
+    texts = (match[1].decode() for match in matches if match)
+    return np.array([int(text, 16) for text in texts if not looks_personal(text)], np.uint64)

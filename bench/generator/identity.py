@@ -65,6 +65,12 @@ def record_ids(seed: int, cycle: int, records: Words) -> Words:
     return np.maximum(mix(records * _STEP + key), _ONE)
 
 
+def looks_personal(text: str) -> bool:
+    """Whether an id of 16 hex digits may pass for personal data, which the scrubber masks: one of digits alone for the
+    number of a card, one of digits behind `be` for that of a bank account in Belgium. One in 2,000 at most."""
+    return text.removeprefix("be").isdecimal()
+
+
 def _hex_table() -> Words:
     text = np.frombuffer(b"".join(b"%04x" % value for value in range(65536)), ">u4")
     return text.astype(np.uint64)

@@ -13,6 +13,7 @@ from typing import Any
 from pillars import EVERYTHING, request_of
 from traffic import Sending
 
+from bench.generator.identity import looks_personal
 from bench.ledger import Outcome
 from bench.log_truth import sent_records, uid
 from bench.otlp_items import LogItem
@@ -55,8 +56,8 @@ class Sent:
         for high, low, span in zip(*(column.tolist() for column in columns), strict=True):
             self.spans[f"{high:016x}{low:016x}"].add(f"{span:016x}")
         for outcome, record in sent_records(sending.ledger, sending.traffic):
-            # The scrubber takes some ids without a letter for card numbers, and masks what a line is found by.
-            if outcome is Outcome.ACKED and not uid(record).isdigit():
+            # Some ids pass for the numbers of cards or accounts, and the scrubber masks what a line is found by.
+            if outcome is Outcome.ACKED and not looks_personal(uid(record)):
                 self.records.append(record)
         for key, each in red(sending.ledger, sending.traffic).items():
             kind, status = f"SPAN_KIND_{KINDS[key.kind]}", f"STATUS_CODE_{STATUSES[key.status]}"
@@ -156,11 +157,12 @@ def assert_only_what_follows_its_trace(entries: list[dict[str, str]], kept: Coll
 
 
 def without_request_id(entries: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Lines of traces that don't say their request; none says another's. One id in 20,000 passes for a card number."""
+    """Lines of traces that don't say their request; none says another's. One id in 20,000 is masked."""
     found = []
     for each in entries:
         said, request = each.get("request_id", ""), request_of(each["trace_id"])
-        assert said in ("", request) or (request[4:].isdigit() and said == "req-[card]"), f"{said} and not {request}"
+        masked = said in ("req-[card]", "req-[iban]") and looks_personal(request[4:])
+        assert masked or said in ("", request), f"{said} and not {request}"
         if not said:
             found.append(each)
     return found
