@@ -44,6 +44,7 @@ _ALWAYS_ZERO = (
     'butterfly_filtered_items_total{pipeline="metrics',
     'butterfly_filtered_items_total{pipeline="logs',
     "butterfly_lost_items_total",
+    "butterfly_log_lost_records_total",
     "butterfly_leaked_acks_total",
 )
 _SENDERS = 4
