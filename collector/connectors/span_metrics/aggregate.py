@@ -25,6 +25,8 @@ UNITS = {"ms": 1_000_000, "s": 1_000_000_000}
 _LAYOUT = 1
 _SIZES = struct.Struct("<IIIII")
 # of the head, the keys, the calls, the sums, the buckets
+_HALF = 32
+_LOW = np.uint64((1 << _HALF) - 1)
 
 
 class Aggregate:
@@ -41,7 +43,7 @@ class Aggregate:
         self._interner = Interner(options.aggregation_cardinality_limit)
         dtype: Any = np.float64 if options.weighted else np.uint64
         self.calls = np.zeros(64, dtype)
-        self.sums_ns = np.zeros(64, dtype)
+        self._sums_ns = np.zeros((2, 64), dtype)  # what a sum is beyond a multiple of 2**32, and of how many
         self.buckets: ExplicitBuckets | ExponentialBuckets
         if options.histogram.exponential is not None:
             self.buckets = ExponentialBuckets(UNITS[options.histogram.unit])
@@ -67,17 +69,33 @@ class Aggregate:
             weighted = weighted[rows] if weighted is not None else None
         size = len(self)
         if size > len(self.calls):
-            self.calls, self.sums_ns = (_grown(each, 2 * size) for each in (self.calls, self.sums_ns))
+            self.calls, self._sums_ns = (_grown(each, 2 * size) for each in (self.calls, self._sums_ns))
         dtype = self.calls.dtype
         self.calls[:size] += np.bincount(series, weighted, minlength=size).astype(dtype)
         if weighted is not None:
-            self.sums_ns[:size] += np.bincount(series, weighted * durations, minlength=size)
+            self._sums_ns[0, :size] += np.bincount(series, weighted * durations, minlength=size)
         else:
-            np.add.at(self.sums_ns, series, durations)  # in whole nanoseconds: doubles would round large sums
+            self._add_whole(series, durations, size)
         buckets = self.buckets.number(durations)
         if not self._options.histogram.disable:
             self.buckets.add(series, buckets, weighted, size)
         return series, buckets, durations
+
+    def _add_whole(self, series: NDArray[np.int64], durations: NDArray[np.uint64], size: int) -> None:
+        """In whole nanoseconds, where doubles would round large sums, and in halves: 2**64 of them are 584 years, which
+        eleven spans come to that don't say when they started."""
+        low, high = self._sums_ns[:, :size]
+        np.add.at(low, series, durations & _LOW)
+        if (more := durations >> _HALF).any():
+            np.add.at(high, series, more)
+        high += low >> _HALF
+        low &= _LOW
+
+    def sum_ns(self, series: int) -> float:
+        """All durations of a series; a whole number but for weighted ones."""
+        low, high = self._sums_ns[:, series].tolist()
+        total: float = low + high * (1 << _HALF)
+        return total
 
     def key(self, series: int) -> bytes:
         """What a series other than `OVERFLOW` stands for; `dimensions` reads it."""
@@ -92,7 +110,7 @@ class Aggregate:
         keys = [self._interner.key(number) for number in range(size - 1)]
         packed = b"".join(struct.pack("<I", len(key)) + key for key in keys)
         buckets = b"" if self._options.histogram.disable else self.buckets.snapshot(size)
-        parts = [head, packed, self.calls[:size].tobytes(), self.sums_ns[:size].tobytes(), buckets]
+        parts = [head, packed, self.calls[:size].tobytes(), self._sums_ns[:, :size].tobytes(), buckets]
         return _SIZES.pack(*map(len, parts)) + b"".join(parts)
 
     def restore(self, blob: bytes) -> None:
@@ -121,9 +139,12 @@ class Aggregate:
                 raise ValueError("there are more series than the limit allows, or one twice")
             at += 4 + length
         self.start_ns = head["start_ns"]
-        self.calls, self.sums_ns = (np.frombuffer(part, self.calls.dtype).copy() for part in parts[2:4])
-        if not len(self.calls) == len(self.sums_ns) == size:
+        self.calls, sums = (np.frombuffer(part, self.calls.dtype).copy() for part in parts[2:4])
+        if len(self.calls) != size or len(sums) not in {size, 2 * size}:
             raise ValueError("it is damaged")
+        self._sums_ns = np.concatenate([sums, np.zeros(2 * size - len(sums), sums.dtype)]).reshape(2, size)
+        if sums.dtype == np.uint64:
+            self._add_whole(np.zeros(0, np.int64), np.zeros(0, np.uint64), size)  # an older state has no halves
         if not self._options.histogram.disable:
             self.buckets.restore(parts[4], size)
 
@@ -135,6 +156,6 @@ class Aggregate:
 
 
 def _grown(counts: NDArray[Any], size: int) -> NDArray[Any]:
-    larger = np.zeros(size, counts.dtype)
-    larger[: len(counts)] = counts
+    larger = np.zeros((*counts.shape[:-1], size), counts.dtype)
+    larger[..., : counts.shape[-1]] = counts
     return larger

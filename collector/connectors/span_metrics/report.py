@@ -97,7 +97,7 @@ class Report:
             point.positive.bucket_counts.extend(counts)
             point.zero_count = round(zeros)
             point.count = sum(counts) + point.zero_count
-        point.sum = float(aggregate.sums_ns[series]) / self._unit_ns
+        point.sum = aggregate.sum_ns(series) / self._unit_ns
         for each in exemplars:
             hi, lo = each.trace
             point.exemplars.add(

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import struct
 from collections import Counter
 
 import numpy as np
@@ -236,6 +237,32 @@ def test_a_restart_goes_on_where_the_state_was_taken():
             whole.see(request)
             second.see(request)
         assert second.report(20) == whole.report(20)
+
+
+def test_a_sum_of_durations_goes_on_beyond_what_64_bits_hold():
+    began = 1_700_000_000
+    whole = Counting()
+    for _ in range(3):
+        # A span that doesn't say when it started, as it were since 1970: eleven of them are 584 years.
+        whole.see(request_of(*[("a", 1, 0, began * 1000, {}) for _ in range(5)], ("a", 1, 0, 1, {})))
+    restarted = Counting()
+    restarted.it.restore(whole.it.snapshot())
+    for counting in (whole, restarted):
+        counting.see(request_of(("a", 1, 0, 7, {})))
+        (found,) = (p for (name, _), p in counting.report(20).items() if name.endswith("duration"))
+        assert found.sum == 15 * began * 1000 + 10
+
+
+def test_a_state_of_before_whose_sums_had_64_bits_is_read_as_it_was():
+    counting = Counting(histogram={"disable": True})
+    counting.see(request_of(("a", 1, 0, 1, {})))
+    blob = bytearray(counting.it.snapshot())
+    assert struct.unpack_from("<I", blob, 12) == (32,)  # of two series, two halves each
+    struct.pack_into("<I", blob, 12, 16)
+    older = Counting(histogram={"disable": True})
+    older.it.restore(bytes(blob[:-32]) + struct.pack("<2Q", 0, 2**64 - 1))
+    older.see(request_of(("a", 1, 0, 1, {})))
+    assert older.it._aggregate.sum_ns(1) == 2**64 - 1 + MS
 
 
 def test_a_state_of_other_options_or_a_damaged_one_begins_anew():
