@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from collector.api import (
     VerdictFollower,
     edit_exemplars,
     find_exemplars,
+    find_text,
 )
 from processors.exemplar_linker.options import ExemplarLinkerOptions
 from processors.exemplar_linker.stash import Stash
@@ -26,11 +28,17 @@ if TYPE_CHECKING:
 
     from collector.api import Exemplars
 
+    Traces = tuple[NDArray[np.uint64], NDArray[np.uint64]]
+
+_LABELS = 7  # the field `filtered_attributes` of an exemplar
+_TRACE_LABELS = (b"trace_id", b"trace.id")
+_HEX = re.compile(rb"[0-9a-fA-F]{1,32}")
 _FATES = ("kept", "swapped", "trace_dropped", "trace_undecided")
 
 
 class ExemplarLinker(VerdictFollower):
-    """See docs/components/exemplar_linker.md. An exemplar without a trace id points at nothing, and passes."""
+    """See docs/components/exemplar_linker.md. An exemplar without a trace id points at nothing, and passes.
+    What has one as a label alone, as a Prometheus writes it, points at that trace."""
 
     Config = ExemplarLinkerOptions
     signals = frozenset({Signal.METRICS})
@@ -46,14 +54,14 @@ class ExemplarLinker(VerdictFollower):
         """See `Component`."""
         return "keep_exemplar_traces" if config.keep_exemplar_traces else None
 
-    def traces_of(self, batch: Batch) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    def traces_of(self, batch: Batch) -> Traces:
         """See `VerdictFollower`."""
         index = batch.index
         if not np.any(index.exemplars):
             return index.time[:0], index.time[:0]
-        found = find_exemplars(batch.payload, index)
-        points_at = found.trace_hi | found.trace_lo != 0
-        hi, lo = found.trace_hi[points_at], found.trace_lo[points_at]
+        hi, lo = _traces(batch.payload, find_exemplars(batch.payload, index))
+        points_at = hi | lo != 0
+        hi, lo = hi[points_at], lo[points_at]
         if self.config.keep_exemplar_traces and len(hi):
             self.board.pin(hi, lo)
         return hi, lo
@@ -64,8 +72,9 @@ class ExemplarLinker(VerdictFollower):
         if not np.any(index.exemplars):
             return (batch,)
         found = find_exemplars(batch.payload, index)
-        verdicts = self.board.look_up(found.trace_hi, found.trace_lo)
-        nowhere = found.trace_hi | found.trace_lo == 0
+        hi, lo = _traces(batch.payload, found)
+        verdicts = self.board.look_up(hi, lo)
+        nowhere = hi | lo == 0
         kept = (verdicts == KEPT) & ~nowhere
         verdicts[nowhere] = KEPT
         if batch.mask is not None:
@@ -102,6 +111,22 @@ class ExemplarLinker(VerdictFollower):
                 edits[row] = b""
                 self._counts["trace_dropped" if verdicts[row] == DROPPED else "trace_undecided"].inc()
         return edits
+
+
+def _traces(payload: bytes, found: Exemplars) -> Traces:
+    """The trace that each exemplar points at; zeros where it points at none."""
+    hi, lo = found.trace_hi, found.trace_lo
+    for key in _TRACE_LABELS:
+        silent = np.flatnonzero(hi | lo == 0)
+        at, size = find_text(payload, found.body_offset[silent], found.body_length[silent], _LABELS, key)
+        said = np.flatnonzero(size)
+        if len(said):
+            hi, lo = hi.copy(), lo.copy()
+        for row, start, length in zip(silent[said].tolist(), at[said].tolist(), size[said].tolist(), strict=True):
+            text = payload[start : start + length]
+            trace = int(text, 16) if _HEX.fullmatch(text) else 0
+            hi[row], lo[row] = trace >> 64, trace & (1 << 64) - 1
+    return hi, lo
 
 
 def _fields(payload: bytes, found: Exemplars) -> list[bytes]:

@@ -81,6 +81,27 @@ def test_only_what_points_at_a_kept_trace_leaves_and_nothing_else_changes(kind):
     assert (linker.count("kept"), linker.count("trace_dropped"), linker.count("trace_undecided")) == (1, 1, 2)
 
 
+@pytest.mark.parametrize("key", ["trace_id", "trace.id"])
+def test_a_trace_id_that_is_a_label_alone_points_at_a_trace_too(key):
+    def labelled(*texts):
+        request = request_of(("a", [(b"", value) for value in range(len(texts))]), kind="sum")
+        point = request.resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points[0]
+        for each, text in zip(point.exemplars, texts, strict=True):
+            each.filtered_attributes.add(key=key).value.string_value = text
+        return request
+
+    linker = Linker(swap=False)
+    request = labelled(*(trace(each).hex().upper() for each in (DROPPED, KEPT, OPEN)), "0" * 32, "nothing", "2")
+    out, _ = linker.process(request)
+    assert [value for _, value in left(out, "sum")[0]] == [1.0, 3.0, 4.0], "short ones are 64 bits of an id, or fewer"
+    hi, lo = linker.it.traces_of(Batch(request.SerializeToString(), Ack.ignore(), signal=Signal.METRICS))
+    assert (hi.tolist(), lo.tolist()) == ([0] * 4, [DROPPED, KEPT, OPEN, 2])
+    beside = request_of(("a", [(KEPT, 1)]))
+    exemplar = beside.resource_metrics[0].scope_metrics[0].metrics[0].histogram.data_points[0].exemplars[0]
+    exemplar.filtered_attributes.add(key=key).value.string_value = trace(DROPPED).hex()
+    assert linker.process(beside)[1], "the exemplar's own id counts"
+
+
 def test_what_has_nothing_to_lose_passes_as_it_is():
     linker = Linker()
     for request in (
