@@ -9,6 +9,7 @@ import numpy as np
 
 from collector.ack import Ack, Outcome
 from collector.batch import Batch
+from collector.wire import Malformed
 
 if TYPE_CHECKING:
     from collections import deque
@@ -109,7 +110,7 @@ class Job:
         """Two jobs of half the items each, in order, the smaller first. There must be at least two items.
 
         The ack of a part that lies across the middle is forked, so that in the end only batches with a
-        refused item end as REJECTED.
+        refused item end as REJECTED. One that is no OTLP stays whole; raises `Malformed` where it is all there is.
         """
         half = self.items // 2
         first: list[Batch] = []
@@ -122,10 +123,17 @@ class Job:
             elif seen >= half:
                 second.append(part)
             else:
-                head, tail = part.split(_leading_rows(part, half - seen))
-                first.append(head)
-                second.append(tail)
+                try:
+                    head, tail = part.split(_leading_rows(part, half - seen))
+                except Malformed:
+                    if len(self.parts) == 1:
+                        raise
+                    (second if first else first).append(part)
+                else:
+                    first.append(head)
+                    second.append(tail)
             seen = end
+        half = sum(map(len, first))
         return self._piece(first, half, self.bytes // 2), self._piece(
             second, self.items - half, self.bytes - self.bytes // 2
         )

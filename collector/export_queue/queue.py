@@ -240,18 +240,16 @@ class ExportQueue:
         twin, job.twin = job.twin, None
         if twin is None:
             return
-        if twin.items <= SURELY_ITEMS and twin.items > 1 and twin.budget.splits:
-            self._schedule.divide(twin)  # this half was clean, so the refused item is in the other one
-        else:
+        surely = twin.items <= SURELY_ITEMS and twin.items > 1 and twin.budget.splits
+        if not surely or not self._schedule.divide(twin):  # this half was clean: the refused item is in the other one
             self._schedule.add_piece(twin)
 
     def _refused(self, job: Job, error: RejectedExportError) -> None:
         twin, job.twin = job.twin, None
         if twin is not None:
             self._schedule.add_piece(twin)
-        if error.divisible and job.items > 1 and job.budget.splits:
-            self._schedule.divide(job)
-        else:
+        may_be = error.divisible and job.items > 1 and job.budget.splits
+        if not may_be or not self._schedule.divide(job):
             job.letter = Letter(Outcome.REJECTED, "rejected", error.reason)
 
     def _failed(self, job: Job, failure: str, wish: float | None, now: float) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from collector.export_queue.batching import Batcher
 from collector.export_queue.gate import Backoff, Gate
+from collector.wire import Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,14 +70,18 @@ class Schedule:
         else:
             self._again.append(job)
 
-    def divide(self, job: Job) -> None:
+    def divide(self, job: Job) -> bool:
         """Let the halves of a refused job wait for their attempts, the second for the outcome of the
-        first.
+        first. False, and nothing done, where what it holds can't be told apart.
         """
+        try:
+            first, second = job.halve()
+        except Malformed:
+            return False
         job.budget.splits -= 1
-        first, second = job.halve()
         first.twin = second
         self.add_piece(first)
+        return True
 
     def recovered(self, now: float) -> None:
         """The backend answers again: what failed while it was away need not wait any longer."""
@@ -129,8 +134,11 @@ class Schedule:
         """A job larger than twice the limits would surely be refused: it is sent in pieces from the start."""
         pieces = [job]
         while pieces[-1].items > 1 and (pieces[-1].items > self._most_items or pieces[-1].bytes > self._most_bytes):
-            first, second = pieces.pop().halve()
-            pieces += [second, first]
+            try:
+                first, second = pieces[-1].halve()
+            except Malformed:
+                break
+            pieces[-1:] = [second, first]
         first = pieces.pop()
         self._again.extendleft(pieces)
         return first

@@ -420,6 +420,47 @@ async def test_a_refusal_of_the_sender_is_not_divided(make, sent, tmp_path):
     await queue.stop(1)
 
 
+@pytest.mark.parametrize("size", [{"max_size": 100}, {"min_size": 1, "max_size": 1}], ids=["refused", "too large"])
+async def test_what_is_no_otlp_is_refused_at_once_and_whole(make, sent, tmp_path, monkeypatch, size):
+    """A processor of somebody's own may have made it."""
+    attempts = []
+
+    async def refuse(_, batch):
+        attempts.append(len(batch))
+        raise RejectedExportError("bad")
+
+    monkeypatch.setattr(Scripted, "export", refuse)
+    queue, _ = make(sending_queue={"batch": {"flush_timeout": "1ms"} | size})
+    await queue.start()
+    batch = sent.batch("a", "b", "c")
+    assert queue.offer(Batch(b"\xff" + batch.payload, batch.ack, count=3))
+    await sent.ended(1)
+    assert sent.ends == {"a": (Outcome.REJECTED, "rejected")}
+    assert attempts == [3]
+    assert [each.items for each in read(tmp_path / "dead")] == [3]
+    await queue.stop(1)
+
+
+@pytest.mark.parametrize("place", range(3))
+async def test_what_is_no_otlp_takes_nothing_else_with_it(make, sent, tmp_path, monkeypatch, place):
+    async def refuse(_, batch):
+        if b"\xff" in batch.payload:
+            raise RejectedExportError("bad")
+        return 0
+
+    monkeypatch.setattr(Scripted, "export", refuse)
+    queue, _ = make(sending_queue={"batch": {"flush_timeout": "10ms"}})
+    await queue.start()
+    batches = [sent.batch(name, "x", "y") for name in "abc"]
+    bad = batches[place]
+    batches[place] = Batch(b"\xff" + bad.payload, bad.ack, count=3)
+    assert all(map(queue.offer, batches))
+    await sent.ended(3)
+    assert {name for name, end in sent.ends.items() if end[0] is not Outcome.DELIVERED} == {"abc"[place]}
+    assert [each.items for each in read(tmp_path / "dead")] == [3]
+    await queue.stop(1)
+
+
 async def test_a_retry_in_the_middle_of_a_search_loses_nothing(make, sent, tmp_path):
     calls = Counter()
 
