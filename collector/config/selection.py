@@ -52,4 +52,6 @@ def select(config: GatewayConfig, names: Iterable[str]) -> GatewayConfig:
             }
         ),
     )
-    return replace(selected, warnings=tuple(dict.fromkeys((*config.warnings, *unheard(selected)))))
+    of_all = unheard(config)  # what is heard is another matter here
+    warnings = [each for each in config.warnings if each not in of_all]
+    return replace(selected, warnings=(*warnings, *unheard(selected)))

@@ -28,15 +28,16 @@ def samplers(
 
 
 def unheard(config: GatewayConfig) -> tuple[str, ...]:
-    """What the components that go by verdicts can't have in a process that runs the pipelines of `config`: a sentence
-    each, with its line."""
+    """What the components that go by verdicts can't have, or not clearly, in a process that runs the pipelines of
+    `config`: a sentence each, with its line."""
     here = any(sampler.pipeline in config.pipelines for sampler in config.samplers)
-    somewhere = here or any(sampler.shared for sampler in config.samplers)
+    heard = [each.pipeline for each in config.samplers if each.pipeline in config.pipelines or each.shared]
     told: dict[str, None] = {}
     for pipeline in config.pipelines.values():
         for spec in config.parts(pipeline):
-            if not somewhere and spec.cls.goes_by_verdicts(spec.config):
-                told[f"{config.path}:{pipeline.line}: service.pipelines.{pipeline.id}: {_lost(config, spec)}"] = None
+            if len(heard) != 1 and spec.cls.goes_by_verdicts(spec.config):
+                why = _torn(heard, spec) if heard else _lost(config, spec)
+                told[f"{config.path}:{pipeline.line}: service.pipelines.{pipeline.id}: {why}"] = None
             option = spec.cls.pins(spec.config)
             if option is not None and config.samplers and not here:
                 told[f"{config.path}:{spec.line}: processors.{spec.id}.{option}: {_in_vain(config)}"] = None
@@ -55,6 +56,13 @@ def _lost(config: GatewayConfig, spec: ComponentSpec) -> str:
     return (
         f"{spec.id!r} goes by the verdicts of {sampler.pipeline}, which is not run here, and {where}: "
         "it waits in vain; run both in one process, or put a connector that machines share (kafka) before the sampler"
+    )
+
+
+def _torn(heard: list[str], spec: ComponentSpec) -> str:
+    return (
+        f"{spec.id!r} goes by the verdicts of {' and '.join(heard)}: where they differ about a trace the later one "
+        "counts, and what it lets through may lead to a trace that one of the two dropped"
     )
 
 

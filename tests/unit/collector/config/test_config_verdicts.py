@@ -97,6 +97,18 @@ def test_a_file_without_a_sampler_has_no_verdicts(made):
     assert select(config, config.pipelines) == config
 
 
+def test_two_samplers_may_contradict_each_other(made):
+    second = "    traces/strict: {receivers: [disk], processors: [tail_sampling], exporters: [debug]}\n"
+    config = made(file=FILE + second)
+    both = "goes by the verdicts of traces/sample and traces/strict"
+    why = f"{both}: where they differ about a trace the later one counts"
+    assert [each.partition(",")[0] for each in told(config)] == [
+        f"15: service.pipelines.metrics/out: 'exemplar_linker' {why}",
+        f"16: service.pipelines.logs/out: 'log_sampling' {why}",
+    ]
+    assert told(select(config, ["metrics/out", "traces/sample"])) == []
+
+
 def test_a_sampler_without_a_log_keeps_its_verdicts_in_memory(made):
     text = FILE.replace("    traces/in: {receivers: [otlp], exporters: [BUFFER]}\n", "")
     text = text.replace("traces/sample: {receivers: [BUFFER]", "traces/sample: {receivers: [otlp]")
