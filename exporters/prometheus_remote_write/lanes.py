@@ -157,32 +157,35 @@ class LaneSender:
         samples, histograms, _ = table.counts(piece.begin, piece.end)
         return answer.written[0] >= samples and answer.written[1] >= histograms
 
-    def _divide(self, staged: Staged, lane: deque[Piece], reason: int) -> None:
+    def _divide(self, staged: Staged, lane: deque[Piece], reason: int, *, free: bool = False) -> None:
         """Put the halves of the first piece in its place. A single sample is refused, and a piece when no divisions are
-        left."""
+        left, unless this one is free."""
         piece = lane.popleft()
-        if piece.end - piece.begin == 1 or not staged.divisions:
+        if piece.end - piece.begin == 1 or not (staged.divisions or free):
             staged.table.refuse_range(piece.begin, piece.end, reason)
             if piece.end - piece.begin > 1:
                 staged.undivided += piece.end - piece.begin
             return
-        staged.divisions -= 1
+        if not free:
+            staged.divisions -= 1
         middle = (piece.begin + piece.end) // 2
         lane.appendleft(Piece(middle, piece.end, piece.failing, whole=True))
         lane.appendleft(Piece(piece.begin, middle, piece.failing, whole=True))
 
     def _failed(self, staged: Staged, lane: deque[Piece]) -> bool:
         """An answer 500. Once it has lasted, the sample that causes it is looked for and refused, provided that the
-        backend takes others meanwhile, or that it has lasted twice as long."""
+        backend takes others from then on, or that it has lasted twice as long. What it took before is no sign of that:
+        an outage doesn't begin on all lanes at once. Without a sign a lane divides once an attempt, free of charge, or
+        an outage would use up what is needed after it."""
         piece = lane[0]
         now = self._clock()
         if piece.failing is None:
             piece.failing = now
         age = now - piece.failing
-        others = self._taken >= piece.failing
+        others = self._taken >= piece.failing + self._limits.retry_age
         if age < self._limits.retry_age:
             return False
         if piece.end - piece.begin > 1 or others or age >= 2 * self._limits.retry_age:
-            self._divide(staged, lane, SERVER_ERROR)
+            self._divide(staged, lane, SERVER_ERROR, free=not others)
             return others
         return False

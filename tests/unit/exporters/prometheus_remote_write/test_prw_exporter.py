@@ -253,6 +253,47 @@ async def test_a_backend_that_fails_on_everything_is_not_hammered_and_loses_noth
     assert backend.names() == sorted(NAMES[:64])
 
 
+async def test_an_outage_that_begins_on_one_lane_first_is_not_mistaken_for_a_bad_sample(make):
+    answers = iter([500, None])
+    backend = Backend(2, lambda backend, _: next(answers, 500) if backend.broken else None)
+    backend.broken = True
+    now = [0.0]
+    async with backend.serving() as url:
+        exporter = await make(url, protobuf_message="prometheus.WriteRequest")
+        exporter._lanes._clock = lambda: now[0]
+        request = staged(exporter, gauges(NAMES, time.time_ns()))
+        for now[0] in range(0, 119, 2):
+            with pytest.raises(RetryableExportError):
+                await exporter.send(request)
+        assert 0 < len(backend.stored) < 1000, "the other lane was in time"
+        backend.broken = False
+        assert await exporter.send(request) == []
+    assert set(backend.names()) == set(NAMES)
+
+
+async def test_a_long_outage_with_500_refuses_no_more_than_a_sample_an_attempt_and_saves_the_divisions(make):
+    def rule(backend, samples):
+        if backend.broken:
+            return 500
+        return 400 if any(dict(labels)["__name__"] == "m999" for labels, _, _ in samples) else None
+
+    backend = Backend(2, rule)
+    backend.broken = True
+    now = [0.0]
+    async with backend.serving() as url:
+        exporter = await make(url, protobuf_message="prometheus.WriteRequest", remote_write_queue={"num_consumers": 1})
+        exporter._lanes._clock = lambda: now[0]
+        request = staged(exporter, gauges(NAMES, time.time_ns()))
+        for now[0] in range(0, 6000, 30):
+            with pytest.raises(RetryableExportError):
+                await exporter.send(request)
+        backend.broken = False
+        refused = reasons(await exporter.send(request))
+    assert refused["bad_request"] == [999]
+    assert len(refused["server_error"]) <= 200
+    assert len(backend.stored) == 999 - len(refused["server_error"])
+
+
 async def test_samples_of_a_series_arrive_in_order_one_request_at_a_time(make):
     arrived = {}
 
