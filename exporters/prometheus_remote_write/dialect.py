@@ -45,10 +45,10 @@ class Dialect:
             return Answer(Meaning.DENIED, answer.status, f"the backend does not understand {name}")
         other = 3 - version
         answer = await self._post(messages, begin, end, other)
+        if self._misunderstood(answer, other):
+            return Answer(Meaning.DENIED, answer.status, "the backend understands neither 1.0 nor 2.0")
         if answer.meaning is Meaning.TAKEN:
             self.version = other
-        elif answer.meaning is Meaning.UNSUPPORTED:
-            return Answer(Meaning.DENIED, answer.status, "the backend understands neither 1.0 nor 2.0")
         return answer
 
     def _misunderstood(self, answer: Answer, version: int) -> bool:

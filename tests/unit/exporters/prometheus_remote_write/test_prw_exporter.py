@@ -84,6 +84,28 @@ async def test_a_backend_without_2_0_gets_1_0_and_nothing_is_lost(make, kind):
     assert [version for version, _ in backend.requests] == [2, 1, 1]
 
 
+@pytest.mark.parametrize("answer", [204, 400])
+async def test_nothing_is_taken_for_stored_or_refused_when_1_0_is_suddenly_unsupported(make, answer):
+    def rule(backend, _):
+        if backend.requests[-1][0] == 2:
+            return web.Response(status=answer)
+        return 415 if backend.broken else None
+
+    backend = Backend(2, rule)
+    backend.broken = False
+    async with backend.serving() as url:
+        exporter = await make(url, remote_write_queue={"num_consumers": 1})
+        assert await exporter.send(staged(exporter, gauges(NAMES[:5], time.time_ns()))) == []
+        backend.broken = True
+        request = staged(exporter, gauges(NAMES[5:10], time.time_ns()))
+        with pytest.raises(RetryableExportError, match="neither"):
+            await exporter.send(request)
+        backend.broken = False
+        assert await exporter.send(request) == []
+    assert backend.names() == sorted(NAMES[:10])
+    assert [version for version, _ in backend.requests] == [2, 1, 1, 2, 1]
+
+
 async def test_a_pinned_version_that_is_not_understood_waits(make):
     backend = Backend(1)
     async with backend.serving() as url:
