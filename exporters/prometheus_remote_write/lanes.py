@@ -130,21 +130,18 @@ class LaneSender:
     def _settle(self, staged: Staged, lane: deque[Piece], answer: Answer) -> bool:
         """Note what became of the first piece; False where the lane must wait."""
         piece, table = lane[0], staged.table
-        if answer.meaning is Meaning.TAKEN:
-            self._taken = self._clock()
-            if self._written(table, piece, answer):
+        if answer.meaning in {Meaning.TAKEN, Meaning.REFUSED}:
+            taken = answer.meaning is Meaning.TAKEN
+            if taken:
+                self._taken = self._clock()
+            # Prometheus 3 answers 400 to an exemplar that is older than its series' newest.
+            if (taken or answer.written is not None) and self._written(table, piece, answer):
                 staged.divisions = min(DIVISIONS, staged.divisions + GIVEN_BACK)
                 if self._memory is not None:
                     self._memory.note(table, piece.begin, piece.end)
                 lane.popleft()
             else:
-                self._divide(staged, lane, NOT_WRITTEN)
-            return True
-        if answer.meaning is Meaning.REFUSED:
-            if answer.written is not None and self._written(table, piece, answer):
-                lane.popleft()  # Prometheus 3 answers 400 to an exemplar that is older than its series' newest
-            else:
-                self._divide(staged, lane, answer.reason)
+                self._divide(staged, lane, NOT_WRITTEN if taken else answer.reason)
             return True
         if answer.meaning is Meaning.FAILED:
             return self._failed(staged, lane)

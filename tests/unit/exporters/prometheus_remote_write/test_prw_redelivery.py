@@ -4,6 +4,7 @@ import logging
 import time
 
 import pytest
+from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from collector.api import Ack, Batch, BuildContext, Meter, RetryableExportError, Signal
@@ -156,3 +157,17 @@ async def test_a_partial_write_names_the_refused_and_calls_no_stored_sample_refu
         payload = b"".join(counters(range(10), start + second * SECOND) for second in range(5))
         assert await lives.send(payload) == {"out_of_order": [3, 13]}
     assert len(prometheus.stored) == 50 - 2
+
+
+async def test_what_was_stored_without_its_exemplars_is_not_sent_again(tmp_path):
+    def refuses_exemplars(backend, samples):
+        return web.Response(status=400, headers={"X-Prometheus-Remote-Write-Samples-Written": str(len(samples))})
+
+    backend = Backend(2, refuses_exemplars)
+    payload = counters(range(10), time.time_ns() - SECOND)
+    async with backend.serving() as url, Lives(tmp_path, url) as lives:
+        assert await lives.send(payload) == {}
+        before = len(backend.requests)
+        await lives.kill()
+        assert await lives.send(payload) == {}
+        assert (lives.repeated, len(backend.requests)) == (10, before)
