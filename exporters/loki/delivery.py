@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.api import RetryableExportError
 from exporters.loki.answers import Meaning, Verdict
+from exporters.loki.staged import SPLITS
 from exporters.otlp.sender import DeniedError
 
 if TYPE_CHECKING:
@@ -108,11 +109,12 @@ class Delivery:
     ) -> RetryableExportError | None:
         """Find the entry that the backend fails on, without mistaking an outage for it."""
         since = now if piece.failing_since is None else piece.failing_since
-        if len(piece) > 1 and staged.splits:
+        others = self._taken > since
+        if len(piece) > 1 and staged.splits > (0 if others else SPLITS // 2):  # an outage leaves half of them
             _end(staged, piece, clean=False)
             staged.pieces.extendleft(reversed(staged.divide(piece)))
             return None
-        if self._taken > since or now - since >= ALONE * self._bisect_after_s:
+        if others or now - since >= ALONE * self._bisect_after_s:
             _end(staged, piece, clean=False)
             staged.refuse_piece(piece, verdict.reason, verdict.sentence)
             return None

@@ -390,6 +390,23 @@ async def test_an_outage_with_500_is_not_mistaken_for_such_an_entry(loki, clocks
     await one.exporter.stop()
 
 
+async def test_after_an_outage_with_500_one_more_of_them_costs_nothing(loki, clocks, tmp_path):
+    one = Rig(tmp_path, loki, clocks, {})
+    await one.exporter.start()
+    staged = one.exporter.stage(batch(request([f"line {n}" for n in range(1000)])))
+    loki.down = 500
+    for seconds in (0, 301, 700):
+        clocks.seconds = seconds
+        with pytest.raises(RetryableExportError):
+            await one.exporter.send(staged)
+    sizes = [len(piece) for piece in staged.pieces]
+    loki.down = None
+    loki.script = [*[None] * sizes.index(max(sizes)), (500, {})]
+    assert await one.exporter.send(staged) == []
+    assert len(loki.kept) == 1000
+    await one.exporter.stop()
+
+
 async def test_a_lone_entry_that_loki_fails_on_does_not_stop_the_others_for_ever(rig, loki, clocks):
     one = await rig()
     one.offer(request(["crash"]))
