@@ -5,8 +5,10 @@ this, nor when the outcome of a request is unknown: no request has two samples o
 is the newest one that the backend has of its series, and taken again. Older ones come after a crash, or when a sender
 repeats itself: the memory of what was taken leaves them out.
 
-Dividing costs requests, so a staged request has a budget of divisions, and what the backend takes gives some back: as
-long as dividing brings samples through it goes on, and a backend that refuses everything is soon left alone.
+Dividing costs requests, so each request has two budgets of divisions. With the first one the largest pieces are divided
+first, which finds the borders of what is refused in a row, as all that comes from one sender is. With the second one
+the smallest are, which finds what is good between single ones, and what the backend takes gives some back: as long as
+dividing brings samples through it goes on. A backend that refuses everything is soon left alone.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from exporters.prometheus_remote_write.series import SeriesTable
 
 DIVISIONS = 64
-"""How often a request may be divided, beyond what is given back."""
+"""Of either kind for a request, beyond what is given back."""
+
+FEW_DIVISIONS = 16
+"""The same, while a request was refused as a whole and nothing was taken since: enough for one bad sample."""
 
 GIVEN_BACK = 4
 """Divisions for each piece that the backend takes: enough where half of a request is refused, at random places."""
@@ -47,22 +52,32 @@ class Piece:
 
 
 @dataclass(slots=True)
+class Lane:
+    """What is still to be sent, in order: the pieces of one request, and then the rest. `wide` and `deep` are the
+    divisions that this request has left, and `taken` is whether anything of it was taken."""
+
+    pieces: deque[Piece]
+    wide: int = 0
+    deep: int = 0
+    taken: bool = False
+
+
+@dataclass(slots=True)
 class Staged:
     """One staged request. `changes` are those of the totals, until they are durable."""
 
     table: SeriesTable
     changes: tuple[list[tuple[bytes, bytes]], list[tuple[bytes]]] | None
-    lanes: list[deque[Piece]] = field(default_factory=list)
+    lanes: list[Lane] = field(default_factory=list)
     counted: bool = False
     sifted: bool = False
-    divisions: int = DIVISIONS
     undivided: int = 0
     """Samples that were refused together because no divisions were left."""
     messages: Messages = field(init=False)
 
     def __post_init__(self) -> None:
         self.messages = Messages(self.table)
-        self.lanes = [deque([Piece(begin, end)]) for begin, end in self.table.lanes if end > begin]
+        self.lanes = [Lane(deque([Piece(begin, end)])) for begin, end in self.table.lanes if end > begin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,55 +106,60 @@ class LaneSender:
         self._counted = counted
         self._memory = memory
         self._taken = float("-inf")
+        self._divisions = DIVISIONS
 
     async def send(self, staged: Staged) -> list[Answer]:
         """Send what is left. The answers that stopped a lane: none when nothing is left."""
         if self._memory is not None and not staged.sifted:
             self._sift(staged, self._memory)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._lane(staged, lane)) for lane in staged.lanes if lane]
-        staged.lanes = [lane for lane in staged.lanes if lane]
+            tasks = [group.create_task(self._lane(staged, lane)) for lane in staged.lanes if lane.pieces]
+        staged.lanes = [lane for lane in staged.lanes if lane.pieces]
         return [answer for task in tasks if (answer := task.result()) is not None]
 
     def _sift(self, staged: Staged, memory: SentMemory) -> None:
         """Leave out what the backend has; everything before this request was answered."""
         staged.sifted = True
         for lane in staged.lanes:
-            piece = lane[0]
+            piece = lane.pieces[0]
             piece.end = memory.sift(staged.table, piece.begin, piece.end)
             if piece.end == piece.begin:
-                lane.clear()
+                lane.pieces.clear()
 
-    async def _lane(self, staged: Staged, lane: deque[Piece]) -> Answer | None:
+    async def _lane(self, staged: Staged, lane: Lane) -> Answer | None:
         table = staged.table
-        while lane:
-            piece = lane[0]
+        while lane.pieces:
+            piece = lane.pieces[0]
             end = piece.end
             if not piece.whole:
+                lane.wide = lane.deep = self._divisions
+                lane.taken = False
                 end = table.next(piece.begin, piece.end, self._limits.samples, self._limits.bytes)
             answer = await self._dialect.post(staged.messages, piece.begin, end)
             self._counted(answer.meaning, end - piece.begin)
             if end < piece.end:
-                lane.appendleft(Piece(piece.begin, end, piece.failing))
+                lane.pieces.appendleft(Piece(piece.begin, end, piece.failing))
                 piece.begin = end
                 piece.failing = None
             if not self._settle(staged, lane, answer):
                 return answer
         return None
 
-    def _settle(self, staged: Staged, lane: deque[Piece], answer: Answer) -> bool:
+    def _settle(self, staged: Staged, lane: Lane, answer: Answer) -> bool:
         """Note what became of the first piece; False where the lane must wait."""
-        piece, table = lane[0], staged.table
+        piece, table = lane.pieces[0], staged.table
         if answer.meaning in {Meaning.TAKEN, Meaning.REFUSED}:
             taken = answer.meaning is Meaning.TAKEN
             if taken:
                 self._taken = self._clock()
             # Prometheus 3 answers 400 to an exemplar that is older than its series' newest.
             if (taken or answer.written is not None) and self._written(table, piece, answer):
-                staged.divisions = min(DIVISIONS, staged.divisions + GIVEN_BACK)
+                lane.deep = min(DIVISIONS, lane.deep + GIVEN_BACK)
+                lane.taken = True
+                self._divisions = DIVISIONS
                 if self._memory is not None:
                     self._memory.note(table, piece.begin, piece.end)
-                lane.popleft()
+                lane.pieces.popleft()
             else:
                 self._divide(staged, lane, NOT_WRITTEN if taken else answer.reason)
             return True
@@ -154,27 +174,35 @@ class LaneSender:
         samples, histograms, _ = table.counts(piece.begin, piece.end)
         return answer.written[0] >= samples and answer.written[1] >= histograms
 
-    def _divide(self, staged: Staged, lane: deque[Piece], reason: int, *, free: bool = False) -> None:
-        """Put the halves of the first piece in its place. A single sample is refused, and a piece when no divisions are
-        left, unless this one is free."""
-        piece = lane.popleft()
-        if piece.end - piece.begin == 1 or not (staged.divisions or free):
+    def _divide(self, staged: Staged, lane: Lane, reason: int, *, free: bool = False) -> None:
+        """Put the halves of the first piece in its place, or behind the other pieces of its request, which may go in
+        any order. A single sample is refused, and a piece when no divisions are left, unless this one is free."""
+        pieces = lane.pieces
+        piece = pieces.popleft()
+        if piece.end - piece.begin == 1 or not (free or lane.wide or lane.deep):
             staged.table.refuse_range(piece.begin, piece.end, reason)
             if piece.end - piece.begin > 1:
                 staged.undivided += piece.end - piece.begin
+            if not (lane.taken or (pieces and pieces[0].whole)):
+                self._divisions = FEW_DIVISIONS
             return
-        if not free:
-            staged.divisions -= 1
         middle = (piece.begin + piece.end) // 2
-        lane.appendleft(Piece(middle, piece.end, piece.failing, whole=True))
-        lane.appendleft(Piece(piece.begin, middle, piece.failing, whole=True))
+        first = Piece(piece.begin, middle, piece.failing, whole=True)
+        second = Piece(middle, piece.end, piece.failing, whole=True)
+        if free or lane.wide:
+            lane.wide -= not free
+            rest = [pieces.pop()] if pieces and not pieces[-1].whole else []
+            pieces.extend([first, second, *rest])
+        else:
+            lane.deep -= 1
+            pieces.extendleft([second, first])
 
-    def _failed(self, staged: Staged, lane: deque[Piece]) -> bool:
+    def _failed(self, staged: Staged, lane: Lane) -> bool:
         """An answer 500. Once it has lasted, the sample that causes it is looked for and refused, provided that the
         backend takes others from then on, or that it has lasted twice as long. What it took before is no sign of that:
         an outage doesn't begin on all lanes at once. Without a sign a lane divides once an attempt, free of charge, or
         an outage would use up what is needed after it."""
-        piece = lane[0]
+        piece = lane.pieces[0]
         now = self._clock()
         if piece.failing is None:
             piece.failing = now
