@@ -53,7 +53,7 @@ _REASONS = (
 _BY_STATUS = {
     413: Meaning.TOO_LARGE,
     429: Meaning.LIMITED,
-    **dict.fromkeys((502, 503, 504), Meaning.LATER),
+    **dict.fromkeys((408, 502, 503, 504), Meaning.LATER),
     **dict.fromkeys((401, 403, 404, 405, 407, 415, 501), Meaning.DENIED),
 }
 _BY_CLASS = {1: Meaning.DENIED, 3: Meaning.DENIED, 4: Meaning.REFUSED, 5: Meaning.FAILING}

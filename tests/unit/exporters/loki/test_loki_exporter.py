@@ -298,6 +298,14 @@ async def test_what_fails_for_a_while_is_delivered_once(rig, loki):
     assert one.dead() == []
 
 
+async def test_a_proxy_that_waits_no_longer_refuses_nothing(rig, loki):
+    one = await rig()
+    loki.script = [(408, {}), (408, {})]
+    await one.deliver(request(["a"]))
+    assert loki.lines() == ["a"]
+    assert one.dead() == []
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 302])
 async def test_a_refusal_of_the_sender_waits_for_a_repair(rig, loki, status, caplog):
     one = await rig()
