@@ -93,14 +93,16 @@ class Delivery:
             raise DeniedError(verdict.sentence, verdict.wish_ns)
         if verdict.meaning is Meaning.LATER:
             raise error
+        if verdict.meaning is Meaning.LIMITED:
+            if piece.limited_since is None:
+                piece.limited_since = now
+            if now - piece.limited_since >= self._bisect_after_s and len(piece) > 1 and staged.splits:
+                _end(staged, piece, clean=False)
+                staged.pieces.extendleft(reversed(staged.divide(piece)))
+            raise error
         if piece.failing_since is None:
             piece.failing_since = now
         if now - piece.failing_since < self._bisect_after_s:
-            raise error
-        if verdict.meaning is Meaning.LIMITED:
-            if len(piece) > 1 and staged.splits:
-                _end(staged, piece, clean=False)
-                staged.pieces.extendleft(reversed(staged.divide(piece)))
             raise error
         return self._fails_for_long(staged, piece, verdict, error, now)
 

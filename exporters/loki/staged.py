@@ -68,10 +68,11 @@ class OtlpSource:
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """One push. Times are the event loop's."""
+    """One push. Times are the event loop's: when it was first answered 500, and 429."""
 
     positions: NDArray[np.uint32]
     failing_since: float | None = None
+    limited_since: float | None = None
     twin: Piece | None = None
     """The other half of a refused piece: if this one is taken, the refused entry is in that one."""
 
@@ -81,7 +82,8 @@ class Piece:
     def halve(self) -> tuple[Piece, Piece]:
         """Two pieces of half the entries each, in order."""
         half = len(self.positions) // 2
-        return Piece(self.positions[:half], self.failing_since), Piece(self.positions[half:], self.failing_since)
+        since = self.failing_since, self.limited_since
+        return Piece(self.positions[:half], *since), Piece(self.positions[half:], *since)
 
 
 @dataclass(slots=True)

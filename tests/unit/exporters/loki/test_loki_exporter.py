@@ -415,6 +415,20 @@ async def test_after_an_outage_with_500_one_more_of_them_costs_nothing(loki, clo
     await one.exporter.stop()
 
 
+async def test_time_under_a_rate_limit_is_no_time_of_failing(loki, clocks, tmp_path):
+    one = Rig(tmp_path, loki, clocks, {})
+    await one.exporter.start()
+    staged = one.exporter.stage(batch(request(["a", "b"])))
+    staged.cut(1)
+    for clocks.seconds, status in ((0, 429), (400, 500), (401, 500), (402, 500)):
+        loki.script = [(status, {})]
+        with pytest.raises(RetryableExportError):
+            await one.exporter.send(staged)
+    assert await one.exporter.send(staged) == []
+    assert loki.lines() == ["a", "b"]
+    await one.exporter.stop()
+
+
 async def test_a_lone_entry_that_loki_fails_on_does_not_stop_the_others_for_ever(rig, loki, clocks):
     one = await rig()
     one.offer(request(["crash"]))
