@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ _MOST_READ = 4 << 10
 """Bytes of an answer that are looked at; of a longer one, none."""
 _DENIED = frozenset({401, 403, 404, 405, 407, 501})
 _WRITTEN = "X-Prometheus-Remote-Write-"
+_COUNT = re.compile(r"[0-9]{1,18}")
 _HEADERS = {
     1: {"Content-Type": "application/x-protobuf", f"{_WRITTEN}Version": "0.1.0"},
     2: {
@@ -142,5 +144,5 @@ def _written(headers: dict[str, str]) -> tuple[int, int, int] | None:
     found = [headers.get(f"{_WRITTEN}{kind}-Written".lower()) for kind in ("Samples", "Histograms", "Exemplars")]
     if all(each is None for each in found):
         return None
-    samples, histograms, exemplars = (int(each) if each and each.isdigit() and len(each) < 19 else 0 for each in found)
+    samples, histograms, exemplars = (int(each) if each and _COUNT.fullmatch(each) else 0 for each in found)
     return samples, histograms, exemplars

@@ -84,6 +84,16 @@ async def test_a_backend_without_2_0_gets_1_0_and_nothing_is_lost(make, kind):
     assert [version for version, _ in backend.requests] == [2, 1, 1]
 
 
+@pytest.mark.parametrize("count", ["²", "-1", "1e3", "9" * 5000])
+async def test_a_count_of_what_was_written_that_is_none_is_nothing_written(make, count):
+    backend = Backend(
+        2, lambda *_: web.Response(status=204, headers={"X-Prometheus-Remote-Write-Samples-Written": count})
+    )
+    async with backend.serving() as url:
+        exporter = await make(url)
+        assert reasons(await exporter.send(staged(exporter, gauges(["m"], time.time_ns())))) == {"not_written": [0]}
+
+
 @pytest.mark.parametrize("answer", [204, 400])
 async def test_nothing_is_taken_for_stored_or_refused_when_1_0_is_suddenly_unsupported(make, answer):
     def rule(backend, _):
