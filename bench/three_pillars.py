@@ -92,7 +92,6 @@ class Place:
         config["exporters"]["prometheus_remote_write"]["endpoint"] = self.prometheus.write_url
         config["exporters"]["loki"]["endpoint"] = self.victoria_logs.url
         config["exporters"]["jaeger"]["endpoint"] = f"127.0.0.1:{self.sink.port}"
-        config["processors"]["log_sampling"]["keep_severity"] = "TRACE"  # every record is looked for
         config["service"]["pipelines"]["logs/export"]["processors"].remove("log_sampling")  # all of them are looked for
         config["service"]["data_dir"] = str(self.folder / "data")
         config["service"]["telemetry"] = {"metrics": {"address": f"127.0.0.1:{self.admin}"}}

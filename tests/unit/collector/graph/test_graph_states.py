@@ -54,6 +54,14 @@ class Large(Adding):
         self.total = int(blob.split()[0])
 
 
+class Pieces(Large):
+    """Hands its state over in pieces that lie across the parts, an empty one among them."""
+
+    def snapshot(self):
+        whole = super().snapshot()
+        return [whole[:1], b"", whole[1:290], whole[290:900], whole[900:]]
+
+
 class Log(FakeLog):
     """Whose journal forgets as the contract allows, and which can be read by a next life."""
 
@@ -139,14 +147,15 @@ async def test_only_positions_with_a_state_are_committed(monkeypatch):
     assert log.commits == [1, 3]
 
 
+@pytest.mark.parametrize("kind", [Large, Pieces])
 @pytest.mark.parametrize("seed", range(12))
-async def test_sums_are_exact_after_crashes_anywhere(seed, monkeypatch):
+async def test_sums_are_exact_after_crashes_anywhere(seed, kind, monkeypatch):
     monkeypatch.setattr(states_module, "PART_BYTES", 300)
     monkeypatch.setattr(states_module, "BYTES_PER_S", 1e9)
     draw = random.Random(seed)
     log, before = Log(), []
     for _ in range(12):
-        adding = made(Large)
+        adding = made(kind)
         life = Life(log, adding)
         await life.runner.start()
         assert adding.total == sum(map(int, log.payloads[: log.mark]))
@@ -158,7 +167,7 @@ async def test_sums_are_exact_after_crashes_anywhere(seed, monkeypatch):
             log.broken = draw.random() < 0.2
         await life.runner._cancel()
         before.append(life)
-    adding = made(Large)
+    adding = made(kind)
     life = Life(log, adding)
     log.broken = 0
     await life.runner.start()
@@ -174,6 +183,19 @@ async def test_sums_are_exact_after_crashes_anywhere(seed, monkeypatch):
 
 def states(log, *processors, now=lambda: 0.0, keep=0):
     return States("0", log.committed, processors, SharedJournal(log), keep=keep, now=now)
+
+
+@pytest.mark.parametrize("size", [1, 299, 300, 301, 599, 600, 601, 3000])
+@pytest.mark.parametrize("step", [1, 7, 300, 1000, 5000])
+def test_parts_are_full_whatever_the_pieces_are(size, step, monkeypatch):
+    monkeypatch.setattr(states_module, "PART_BYTES", 300)
+    whole = bytes(at % 251 for at in range(size))
+    pieces = deque(whole[at : at + step] for at in range(0, size, step))
+    parts = list(states_module._parts(pieces))
+    assert b"".join(parts) == whole
+    assert [len(part) for part in parts[:-1]] == [300] * ((size - 1) // 300)
+    assert 0 < len(parts[-1]) <= 300
+    assert not pieces
 
 
 async def test_a_state_that_is_not_whole_is_none(monkeypatch):
