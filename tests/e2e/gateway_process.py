@@ -22,6 +22,16 @@ ROOT = Path(__file__).resolve().parents[2]
 BUTTERFLY = [sys.executable, "-m", "collector"]
 
 
+def total(page: str, name: str, **labels: str) -> float:
+    """Sum over the samples of a metric on a page of metrics that carry `labels`; 0 where there are none."""
+    found = 0.0
+    for line in page.splitlines():
+        match = re.fullmatch(rf"{name}(?:{{(.*)}})? (\S+)", line)
+        if match and all(f'{key}="{value}"' in (match[1] or "") for key, value in labels.items()):
+            found += float(match[2])
+    return found
+
+
 def free_port() -> int:
     """One of `free_ports`."""
     return free_ports(1)[0]
@@ -117,14 +127,19 @@ class Gateway:
         except OSError:
             return 0, ""
 
+    def metrics(self, within: float = 15.0) -> str:
+        """The page of metrics. Silence is no page of zeros: raises `AssertionError` when nobody answers."""
+        give_up = time.monotonic() + within
+        while True:
+            status, page = self.get("/metrics")
+            if status == 200:
+                return page
+            assert time.monotonic() < give_up, f"no metrics within {within} s\n{self.log.read_text()}"
+            time.sleep(0.05)
+
     def metric(self, name: str, **labels: str) -> float:
-        """Sum over the samples of a metric that carry `labels`."""
-        total = 0.0
-        for line in self.get("/metrics")[1].splitlines():
-            match = re.fullmatch(rf"{name}(?:{{(.*)}})? (\S+)", line)
-            if match and all(f'{key}="{value}"' in (match[1] or "") for key, value in labels.items()):
-                total += float(match[2])
-        return total
+        """Sum over the samples of a metric that carry `labels`. Raises `AssertionError` when nobody answers."""
+        return total(self.metrics(), name, **labels)
 
     def terminate(self, within: float = 9.0) -> float:
         """SIGTERM; the seconds until it ended with exit code 0."""
@@ -155,11 +170,9 @@ class Gateway:
         """Wait until every pipeline holds nothing and the log is settled."""
         began = time.monotonic()
         while time.monotonic() - began < within:
-            pages = self.get("/metrics")[1]
-            if (
-                pages
-                and self.metric("butterfly_held_items") == 0
-                and self.metric("butterfly_log_end") == self.metric("butterfly_log_committed")
+            page = self.metrics()
+            if total(page, "butterfly_held_items") == 0 and (
+                total(page, "butterfly_log_end") == total(page, "butterfly_log_committed")
             ):
                 return
             time.sleep(0.1)

@@ -42,7 +42,8 @@ def test_late_spans_follow_the_verdict_also_after_a_restart(tmp_path):
     mix = Mix(very_late=0.05)
     # Longer than the restart: what a sender keeps meanwhile must not come late.
     with Gateway(quickstart(tmp_path, decision_wait="4s"), tmp_path) as gateway:
-        sending = Sending(gateway.grpc, rate=3000, duration=6.0, senders=3, mix=mix, late_by=9.0)
+        # So many spans and not so many seconds: the late ones stand at the end, which a slow restart must not cut off.
+        sending = Sending(gateway.grpc, rate=3000, duration=60.0, spans=18_000, senders=3, mix=mix, late_by=9.0)
         while sending.runner.tally.sent < 9000:
             assert sending.running
             time.sleep(0.05)
