@@ -8,6 +8,7 @@ from bench.micro_pii import ADVERSE, HASHED, adverse, make, traffic
 from processors.pii_scrubber.actions import Action, What
 from processors.pii_scrubber.detect import KIND_NAMES, ValueDetectors
 from processors.pii_scrubber.key_rules import KeyRule, KeyRules
+from processors.pii_scrubber.pepper import Pepper
 from processors.pii_scrubber.scrubber import Scrubber
 
 MOST = 20
@@ -36,6 +37,20 @@ def test_no_value_is_much_dearer(name, usual):
     cost = nanoseconds_a_byte(adverse(name))
     print(f"\n{name}: {cost / usual:.1f} times")
     assert cost < usual * (MOST_OF_HASHES if name == HASHED else MOST)
+
+
+def test_new_ids_cost_little_more_than_their_hashes():
+    requests = adverse(HASHED)
+    digest, values = Pepper("k1", b"a pepper for the benchmark").digest, [b"%d" % number for number in range(6000)]
+    hashes = float("inf")
+    for _ in range(4):
+        begin = time.process_time_ns()
+        for value in values:
+            digest(value)
+        hashes = min(hashes, time.process_time_ns() - begin)
+    cost = nanoseconds_a_byte(requests) * sum(map(len, requests))
+    print(f"\n{cost / hashes:.2f} times")
+    assert cost < 2 * hashes
 
 
 def field(tag, *parts):
