@@ -4,8 +4,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from exporters.loki.out cimport Out, put, put_byte
 from exporters.loki.text cimport put_base64, put_double, put_json_string, put_signed
+from exporters.wire.buffer cimport Buffer, put, put_byte
 from exporters.wire.fields cimport BYTES, FIXED64, VARINT, Field, read_field
 
 cdef enum:
@@ -110,7 +110,7 @@ cdef inline int read_pair(Span message, Span* key, Span* value, list keep) excep
     return 0
 
 
-cdef inline int put_value(Out* out, Value* value, bint json, list keep, int depth) except -1:
+cdef inline int put_value(Buffer* out, Value* value, bint json, list keep, int depth) except -1:
     """The value as JSON, or as text: strings without quotes, bytes in base64, nothing for an absent one."""
     if value.kind == STRING:
         if json:
@@ -138,7 +138,7 @@ cdef inline double as_double(uint64_t bits) noexcept nogil:
     return value
 
 
-cdef inline int put_elements(Out* out, Value* value, list keep, int depth) except -1:
+cdef inline int put_elements(Buffer* out, Value* value, list keep, int depth) except -1:
     """An array or a list of pairs in JSON."""
     cdef const uint8_t* at = value.run.at
     cdef const uint8_t* end = at + value.run.size

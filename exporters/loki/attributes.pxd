@@ -4,7 +4,6 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from exporters.loki.any_value cimport Span
 from exporters.loki.interner cimport Interner
-from exporters.loki.out cimport Out
 from exporters.loki.records cimport (
     ADJUSTED,
     Attribute,
@@ -12,6 +11,7 @@ from exporters.loki.records cimport (
     Name,
     Named,
 )
+from exporters.wire.buffer cimport Buffer
 from exporters.wire.fields cimport Field
 
 
@@ -30,7 +30,7 @@ cdef class Attributes:
     cdef size_t attribute_count, attribute_room
     cdef uint64_t owner      # number of the resource, scope or record whose attributes are read
     cdef uint64_t[ADJUSTED] adjusted
-    cdef Out scratch
+    cdef Buffer scratch
     cdef bytes block         # texts that outlive `scratch`; full ones are in `keep`
     cdef size_t block_used
     cdef list keep

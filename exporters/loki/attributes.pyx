@@ -161,10 +161,10 @@ cdef class Attributes:
         read_value(message, &value)
         if value.kind == STRING:
             return value.text
-        self.scratch.size = 0
+        self.scratch.used = 0
         put_value(&self.scratch, &value, False, self.keep, 0)
         text.at = self.scratch.data
-        text.size = self.scratch.size
+        text.size = self.scratch.used
         if not stays or not text.size:
             return text
         if self.block_used + text.size > <size_t>len(self.block):

@@ -9,7 +9,7 @@ from exporters.loki.any_value cimport Span, malformed
 from exporters.loki.entries cimport Entries, Entry
 from exporters.loki.interner cimport Interner, forget, intern, release
 from exporters.loki.metadata cimport clear_segment
-from exporters.loki.out cimport Out, make_room, put, put_byte
+from exporters.loki.record_reader cimport RecordReader, clear_role, level_of
 from exporters.loki.records cimport (
     ADJUSTED,
     BY_LEVEL,
@@ -33,8 +33,8 @@ from exporters.loki.records cimport (
     Part,
     Record,
 )
-from exporters.loki.record_reader cimport RecordReader, clear_role, level_of
 from exporters.loki.text cimport put_label_value
+from exporters.wire.buffer cimport Buffer, put, put_byte, reserve
 from exporters.wire.fields cimport BYTES, Field, read_field, varint_size, write_varint
 
 import random
@@ -65,7 +65,7 @@ cdef class Encoder(RecordReader):
     cdef Interner streams
     cdef int64_t[LEVEL_COUNT] level_streams
     cdef list stream_of      # by number of its labels: the stream, or COLLAPSES
-    cdef Out labels, refused
+    cdef Buffer labels, refused
 
     def __init__(self, plan, admission):
         self.streams.seed = random.SystemRandom().getrandbits(64)
@@ -113,7 +113,7 @@ cdef class Encoder(RecordReader):
         self.keep = []
         self.block = b""
         self.block_used = 0
-        self.refused.size = 0
+        self.refused.used = 0
         memset(self.adjusted, 0, sizeof(self.adjusted))
         entries.labels = []
         while at < end:
@@ -126,7 +126,7 @@ cdef class Encoder(RecordReader):
                 self._resource_logs(request, now, entries)
         self.keep = None
         entries.sort()
-        entries.refused = np.frombuffer(self.refused.data[:self.refused.size], np.uint8)
+        entries.refused = np.frombuffer(self.refused.data[:self.refused.used], np.uint8)
         entries.adjusted = tuple([self.adjusted[i] for i in range(ADJUSTED)])
         return entries
 
@@ -252,14 +252,14 @@ cdef class Encoder(RecordReader):
         if self.block is block:
             self.block_used = used
         stamp = 2 + varint_size(time // 1000000000) + varint_size(time % 1000000000)
-        size = 2 + stamp + 1 + varint_size(line.size) + line.size + self.metadata.size
+        size = 2 + stamp + 1 + varint_size(line.size) + line.size + self.metadata.used
         entry = entries.add()
         entry.time = time
-        entry.row = <uint32_t>self.refused.size
+        entry.row = <uint32_t>self.refused.used
         entry.stream = <uint32_t>stream
-        entry.offset = entries.content.size
-        make_room(&entries.content, 12 + size)
-        to = entries.content.data + entries.content.size
+        entry.offset = entries.content.used
+        reserve(&entries.content, 12 + size)
+        to = entries.content.data + entries.content.used
         to[0] = 0x12  # entries
         to = write_varint(to + 1, size)
         to[0] = 0x0A  # timestamp
@@ -272,11 +272,11 @@ cdef class Encoder(RecordReader):
         to = write_varint(to + 1, line.size)
         memcpy(to, line.at, line.size)
         to += line.size
-        if self.metadata.size:
-            memcpy(to, self.metadata.data, self.metadata.size)
-        to += self.metadata.size
-        entries.content.size = to - entries.content.data
-        entry.size = <uint32_t>(entries.content.size - entry.offset)
+        if self.metadata.used:
+            memcpy(to, self.metadata.data, self.metadata.used)
+        to += self.metadata.used
+        entries.content.used = to - entries.content.data
+        entry.size = <uint32_t>(entries.content.used - entry.offset)
         return 0
 
     # -- labels
@@ -288,7 +288,7 @@ cdef class Encoder(RecordReader):
         cdef Span value
         cdef int64_t number
         cdef uint32_t before = self.streams.count
-        self.labels.size = 0
+        self.labels.used = 0
         for i in range(count):
             value = parts[i].value
             if parts[i].kind == BY_LEVEL:
@@ -296,19 +296,19 @@ cdef class Encoder(RecordReader):
             elif parts[i].kind == BY_VALUE:
                 value = self.values[parts[i].slot]
             if value.size:
-                if self.labels.size:
+                if self.labels.used:
                     put(&self.labels, <const char*>b", ", 2)
                 else:
                     put_byte(&self.labels, c"{")
                 put(&self.labels, parts[i].name.at, parts[i].name.size)
                 put_byte(&self.labels, c"=")
                 put_label_value(&self.labels, value.at, value.size)
-        if not self.labels.size:
+        if not self.labels.used:
             put(&self.labels, <const char*>b'{butterfly_unlabelled="true"', 28)
         put_byte(&self.labels, c"}")
-        number = intern(&self.streams, self.labels.data, self.labels.size)
+        number = intern(&self.streams, self.labels.data, self.labels.used)
         if number == before:
-            labels = self.labels.data[:self.labels.size]
+            labels = self.labels.data[:self.labels.used]
             if fallback or self.admission.admit(labels):
                 self.stream_of.append(len(entries.labels))
                 entries.labels.append(labels)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from exporters.loki.out cimport Out
+from exporters.wire.buffer cimport Buffer
 
 
 cdef struct Entry:
@@ -14,7 +14,7 @@ cdef struct Entry:
 
 
 cdef class Entries:
-    cdef Out content         # fields `entries` of logproto.StreamAdapter, tag and length included
+    cdef Buffer content         # fields `entries` of logproto.StreamAdapter, tag and length included
     cdef Entry* entries
     cdef size_t count
     cdef size_t room

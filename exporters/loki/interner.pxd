@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from exporters.loki.out cimport Out, put
+from exporters.wire.buffer cimport Buffer, put
 
 cdef extern from *:
     """
@@ -29,7 +29,7 @@ cdef struct Interner:
     Known* known
     uint32_t count
     size_t room
-    Out text
+    Buffer text
 
 
 cdef inline uint64_t hash_text(const uint8_t* at, size_t size, uint64_t seed) noexcept nogil:
@@ -90,7 +90,7 @@ cdef inline int64_t intern(Interner* texts, const uint8_t* at, size_t size) exce
         slot = (slot + 1) & texts.mask
     one = &texts.known[texts.count]
     one.hash = hashed
-    one.offset = texts.text.size
+    one.offset = texts.text.used
     one.size = size
     put(&texts.text, at, size)
     texts.count += 1
@@ -103,7 +103,7 @@ cdef inline void forget(Interner* texts) noexcept nogil:
     if texts.slots != NULL:
         memset(texts.slots, 0, (texts.mask + 1) * sizeof(uint32_t))
     texts.count = 0
-    texts.text.size = 0
+    texts.text.used = 0
 
 
 cdef inline void release(Interner* texts) noexcept nogil:

@@ -5,9 +5,9 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free
 
 from exporters.loki.any_value cimport ABSENT, STRING, Span, Value, put_value, read_value
-from exporters.loki.out cimport Out, make_room, put, put_byte
 from exporters.loki.records cimport SPAN_ROLE, TRACE_ROLE, Attribute, Named, Record
 from exporters.loki.text cimport put_json_inner, put_json_string, short_escape, utf8_cut, write_hex, write_time
+from exporters.wire.buffer cimport Buffer, put, put_byte, reserve
 
 
 cdef class Lines(Metadata):
@@ -22,11 +22,11 @@ cdef class Lines(Metadata):
         """The body as text; `at` is NULL where it is too long."""
         cdef Span line = record.value.text
         if record.value.kind != STRING:
-            self.line.size = 0
-            make_room(&self.line, 1)
+            self.line.used = 0
+            reserve(&self.line, 1)
             put_value(&self.line, &record.value, False, self.keep, 0)
             line.at = self.line.data
-            line.size = self.line.size
+            line.size = self.line.used
         if line.size > self.max_line:
             cut[0] = True
             line.size = utf8_cut(line.at, line.size, self.max_line)
@@ -36,27 +36,27 @@ cdef class Lines(Metadata):
 
     cdef Span _json_line(self, Record* record, uint64_t time, int level, bint* cut) except *:
         """The record as one JSON object; `at` is NULL where it is too long."""
-        cdef Out* out = &self.line
+        cdef Buffer* out = &self.line
         cdef Value value
         cdef Span line
         cdef Named* component = &self.in_roles[2]
         cdef size_t begin, end, i
         cdef bint first = True
         cdef Attribute* one
-        out.size = 0
+        out.used = 0
         put(out, <const char*>b'{"timestamp":"', 14)
-        make_room(out, 24)
-        write_time(out.data + out.size, time)
-        out.size += 24
+        reserve(out, 24)
+        write_time(out.data + out.used, time)
+        out.used += 24
         put(out, <const char*>b'","level":"', 11)
         put(out, self.levels[level].at, self.levels[level].size)
         put(out, <const char*>b'","message":', 12)
-        begin = out.size
+        begin = out.used
         if record.value.kind == ABSENT:
             put(out, <const char*>b'""', 2)
         else:
             put_value(out, &record.value, True, self.keep, 0)
-        end = out.size
+        end = out.used
         if record.trace_id.size:
             put(out, <const char*>b',"trace_id":"', 13)
             put_hex(out, record.trace_id)
@@ -85,29 +85,29 @@ cdef class Lines(Metadata):
             read_value(one.message, &value)
             put_value(out, &value, True, self.keep, 0)
         put(out, <const char*>b"}}", 2)
-        if out.size > self.max_line:
+        if out.used > self.max_line:
             cut[0] = True
             if not self.cut_lines or not self._cut_message(record, begin, end):
                 line.at = NULL
                 return line
         line.at = out.data
-        line.size = out.size
+        line.size = out.used
         return line
 
     cdef bint _cut_message(self, Record* record, size_t begin, size_t end) except *:
         """Shorten the message, which lies there in the line, so that the line is short enough; one that isn't text is
         cut as the JSON that it is. False where that can't help."""
-        cdef size_t rest = self.line.size - (end - begin) + 2
+        cdef size_t rest = self.line.used - (end - begin) + 2
         cdef bytes message, tail
         cdef Span text = record.value.text
         if rest > self.max_line:
             return False
-        tail = self.line.data[end:self.line.size]
+        tail = self.line.data[end:self.line.used]
         message = self.line.data[begin:end]
         if record.value.kind != STRING:
             text.at = <const uint8_t*>PyBytes_AS_STRING(message)
             text.size = len(message)
-        self.line.size = begin
+        self.line.used = begin
         put_byte(&self.line, c'"')
         put_json_inner(&self.line, text.at, json_cut(text, self.max_line - rest))
         put_byte(&self.line, c'"')
@@ -115,14 +115,14 @@ cdef class Lines(Metadata):
         return True
 
 
-cdef int put_hex(Out* out, Span identity) except -1:
-    make_room(out, 2 * identity.size)
-    write_hex(out.data + out.size, identity.at, identity.size)
-    out.size += 2 * identity.size
+cdef int put_hex(Buffer* out, Span identity) except -1:
+    reserve(out, 2 * identity.size)
+    write_hex(out.data + out.used, identity.at, identity.size)
+    out.used += 2 * identity.size
     return 0
 
 
-cdef int put_member(Out* out, const char* name, size_t size, Span text) except -1:
+cdef int put_member(Buffer* out, const char* name, size_t size, Span text) except -1:
     if text.size:
         put(out, name, size)
         put_json_string(out, text.at, text.size)

@@ -4,7 +4,6 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from exporters.loki.any_value cimport Span
 from exporters.loki.attributes cimport Attributes
-from exporters.loki.out cimport Out
 from exporters.loki.records cimport (
     BUILT_IN,
     LEVEL_COUNT,
@@ -14,6 +13,7 @@ from exporters.loki.records cimport (
     Record,
     Segment,
 )
+from exporters.wire.buffer cimport Buffer
 
 
 cdef class Metadata(Attributes):
@@ -25,7 +25,7 @@ cdef class Metadata(Attributes):
     cdef int slot_count
     cdef Span[MOST_LABELS] resource_values, values
     cdef Named[ROLES] resource_roles, in_roles
-    cdef Out metadata
+    cdef Buffer metadata
     cdef Segment resource, scope
     cdef uint64_t resource_owner, scope_owner
     cdef size_t pair_count, pair_text

@@ -6,7 +6,6 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
 
 from exporters.loki.any_value cimport Span
-from exporters.loki.out cimport Out, make_room, put
 from exporters.loki.records cimport (
     Attribute,
     COMPONENT,
@@ -34,6 +33,7 @@ from exporters.loki.records cimport (
     TRACE_ROLE,
 )
 from exporters.loki.text cimport put_signed, put_unsigned, write_hex
+from exporters.wire.buffer cimport Buffer, put, reserve
 from exporters.wire.fields cimport varint_size, write_varint
 
 from exporters.loki.plan import BUILT_IN_NAMES, LEVEL, LEVELS as LEVEL_WORDS
@@ -77,7 +77,7 @@ cdef class Metadata(Attributes):
         cdef bint taken = False
         cdef int i
         cdef size_t n
-        self.metadata.size = self.pair_count = self.pair_text = 0
+        self.metadata.used = self.pair_count = self.pair_text = 0
         text.at = digits
         write_hex(digits, record.trace_id.at, record.trace_id.size)
         text.size = 2 * record.trace_id.size
@@ -131,13 +131,13 @@ cdef class Metadata(Attributes):
         cdef Span text
         if not self.wanted[name]:
             return False
-        self.scratch.size = 0
+        self.scratch.used = 0
         if name == SEVERITY_NUMBER:
             put_signed(&self.scratch, <int64_t>value)
         else:
             put_unsigned(&self.scratch, value)
         text.at = self.scratch.data
-        text.size = self.scratch.size
+        text.size = self.scratch.used
         return self._pair(name, text)
 
     cdef bint _pair(self, uint32_t name, Span value) except *:
@@ -171,7 +171,7 @@ cdef class Metadata(Attributes):
         ):
             self.pair_count += segment.count
             self.pair_text += segment.text
-            return put(&self.metadata, segment.content.data, segment.content.size)
+            return put(&self.metadata, segment.content.data, segment.content.used)
         for i in range(segment.count):
             pair = &segment.pairs[i]
             if self.name_info[pair.name].seen == self.owner:
@@ -205,21 +205,21 @@ cdef class Metadata(Attributes):
             segment.room = 2 * segment.room + 16
         pair = &segment.pairs[segment.count]
         segment.count += 1
-        pair.offset = segment.content.size
+        pair.offset = segment.content.used
         put_pair(&segment.content, self.names.text.data + self.names.known[name].offset, size, value)
-        pair.size = segment.content.size - pair.offset
+        pair.size = segment.content.used - pair.offset
         pair.name = name
         pair.text = <uint32_t>(size + value.size)
         segment.text += pair.text
         return 0
 
 
-cdef int put_pair(Out* out, const uint8_t* name, size_t size, Span value) except -1:
+cdef int put_pair(Buffer* out, const uint8_t* name, size_t size, Span value) except -1:
     """A field `structuredMetadata` of logproto.EntryAdapter."""
     cdef size_t inner = 2 + varint_size(size) + size + varint_size(value.size) + value.size
     cdef uint8_t* to
-    make_room(out, inner + 32)
-    to = out.data + out.size
+    reserve(out, inner + 32)
+    to = out.data + out.used
     to[0] = 0x1A
     to = write_varint(to + 1, inner)
     to[0] = 0x0A
@@ -229,12 +229,12 @@ cdef int put_pair(Out* out, const uint8_t* name, size_t size, Span value) except
     to[0] = 0x12
     to = write_varint(to + 1, value.size)
     memcpy(to, value.at, value.size)
-    out.size = to + value.size - out.data
+    out.used = to + value.size - out.data
     return 0
 
 
 cdef void clear_segment(Segment* segment) noexcept:
-    segment.content.size = segment.count = segment.text = 0
+    segment.content.used = segment.count = segment.text = 0
     segment.hidden = False
 
 

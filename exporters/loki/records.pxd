@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from exporters.loki.any_value cimport Span, Value
-from exporters.loki.out cimport Out
+from exporters.wire.buffer cimport Buffer
 
 cdef enum:
     MOST_LABELS = 64
@@ -93,7 +93,7 @@ cdef struct Pair:            # of a segment: an encoded LabelPair, its whole fie
 
 
 cdef struct Segment:         # structured metadata that many records share
-    Out content
+    Buffer content
     Pair* pairs
     size_t count
     size_t room

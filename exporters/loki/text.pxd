@@ -4,7 +4,7 @@ from libc.math cimport isinf, isnan
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strlen
 
-from exporters.loki.out cimport Out, make_room, put, put_byte
+from exporters.wire.buffer cimport Buffer, put, put_byte, reserve
 
 cdef extern from "Python.h":
     char* PyOS_double_to_string(double value, char code, int precision, int flags, int* kind) except NULL
@@ -53,7 +53,7 @@ cdef inline uint8_t short_escape(uint8_t byte) noexcept nogil:
     return 0
 
 
-cdef inline int put_json_inner(Out* out, const uint8_t* at, size_t size) except -1:
+cdef inline int put_json_inner(Buffer* out, const uint8_t* at, size_t size) except -1:
     """The text between the quotes of a JSON string."""
     cdef size_t run
     cdef uint8_t letter
@@ -76,13 +76,13 @@ cdef inline int put_json_inner(Out* out, const uint8_t* at, size_t size) except 
     return 0
 
 
-cdef inline int put_json_string(Out* out, const uint8_t* at, size_t size) except -1:
+cdef inline int put_json_string(Buffer* out, const uint8_t* at, size_t size) except -1:
     put_byte(out, c'"')
     put_json_inner(out, at, size)
     return put_byte(out, c'"')
 
 
-cdef inline int put_label_value(Out* out, const uint8_t* at, size_t size) except -1:
+cdef inline int put_label_value(Buffer* out, const uint8_t* at, size_t size) except -1:
     """A label's value in quotes, with the escapes of Go's strings, which the parsers of labels undo."""
     cdef size_t i
     cdef uint8_t byte
@@ -108,7 +108,7 @@ cdef inline int put_label_value(Out* out, const uint8_t* at, size_t size) except
     return put_byte(out, c'"')
 
 
-cdef inline int put_unsigned(Out* out, uint64_t value) except -1:
+cdef inline int put_unsigned(Buffer* out, uint64_t value) except -1:
     cdef uint8_t[20] digits
     cdef int n = 20
     while True:
@@ -120,14 +120,14 @@ cdef inline int put_unsigned(Out* out, uint64_t value) except -1:
     return put(out, &digits[n], 20 - n)
 
 
-cdef inline int put_signed(Out* out, int64_t value) except -1:
+cdef inline int put_signed(Buffer* out, int64_t value) except -1:
     if value < 0:
         put_byte(out, c"-")
         return put_unsigned(out, <uint64_t>0 - <uint64_t>value)
     return put_unsigned(out, <uint64_t>value)
 
 
-cdef inline int put_double(Out* out, double value, bint json) except -1:
+cdef inline int put_double(Buffer* out, double value, bint json) except -1:
     """The shortest text that reads back equal. JSON has no word for what isn't finite: a string, as protobuf's JSON."""
     cdef const char* word = NULL
     cdef char* text
@@ -148,12 +148,12 @@ cdef inline int put_double(Out* out, double value, bint json) except -1:
     return 0
 
 
-cdef inline int put_base64(Out* out, const uint8_t* at, size_t size) except -1:
+cdef inline int put_base64(Buffer* out, const uint8_t* at, size_t size) except -1:
     cdef uint32_t three
     cdef size_t i = 0, left
     cdef uint8_t* to
-    make_room(out, (size + 2) // 3 * 4)
-    to = out.data + out.size
+    reserve(out, (size + 2) // 3 * 4)
+    to = out.data + out.used
     while i < size:
         left = size - i
         three = <uint32_t>at[i] << 16
@@ -167,7 +167,7 @@ cdef inline int put_base64(Out* out, const uint8_t* at, size_t size) except -1:
         to[3] = loki_base64[three & 63] if left > 2 else c"="
         to += 4
         i += 3
-    out.size = to - out.data
+    out.used = to - out.data
     return 0
 
 

@@ -5,7 +5,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
-from exporters.prometheus_remote_write.buffer cimport Buffer, copy, put
+from exporters.prometheus_remote_write.memory cimport copy
+from exporters.wire.buffer cimport Buffer, put
 
 cdef enum:
     SUM = 7

@@ -6,7 +6,7 @@ from exporters.prometheus_remote_write.accumulate cimport Buckets
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.points cimport Numbers, Point
 from exporters.prometheus_remote_write.series cimport Labels, SeriesTable
-from exporters.prometheus_remote_write.buffer cimport Buffer
+from exporters.wire.buffer cimport Buffer
 
 
 cdef struct Names:

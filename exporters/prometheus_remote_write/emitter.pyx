@@ -10,10 +10,9 @@ from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.labels cimport next_field
 from exporters.prometheus_remote_write.points cimport NO_RECORDED_VALUE, Point, fill
 from exporters.prometheus_remote_write.series cimport NONE, TOO_LARGE, Exemplar, Labels, Sample, SeriesTable
-from exporters.prometheus_remote_write.buffer cimport (
-    Buffer, close_length, from_bits, load64, load_double, open_length, put, put_double, put_varint, zigzag,
-)
+from exporters.wire.buffer cimport Buffer, close_length, open_length, put, put_double, put_varint
 from exporters.wire.fields cimport FIXED64, Field
+from exporters.wire.numbers cimport from_bits, load64, load_double, zigzag
 
 cdef enum:
     NS_PER_MS = 1000000

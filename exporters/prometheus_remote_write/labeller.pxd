@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from exporters.prometheus_remote_write.labels cimport Attribute, Attributes, Text
 from exporters.prometheus_remote_write.points cimport Spans
 from exporters.prometheus_remote_write.series cimport Labels, Pair, SeriesTable
-from exporters.prometheus_remote_write.buffer cimport Buffer
+from exporters.wire.buffer cimport Buffer
 
 
 cdef class Labeller:

@@ -18,8 +18,9 @@ from exporters.prometheus_remote_write.labels cimport (
 )
 from exporters.prometheus_remote_write.points cimport Spans
 from exporters.prometheus_remote_write.series cimport NONE, Labels, Pair, SeriesTable
-from exporters.prometheus_remote_write.buffer cimport load64, put
+from exporters.wire.buffer cimport put
 from exporters.wire.fields cimport BYTES, FIXED64, Field
+from exporters.wire.numbers cimport load64
 
 cdef enum:
     MOST_CHARACTERS = 128    # of all labels of an exemplar

@@ -6,7 +6,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcmp
 
 from exporters.prometheus_remote_write.series cimport NONE, Pair, SeriesTable
-from exporters.prometheus_remote_write.buffer cimport Buffer, put, reserve
+from exporters.wire.buffer cimport Buffer, put, reserve
 from exporters.wire.fields cimport BYTES, FIXED64, VARINT, Field, read_field
 
 

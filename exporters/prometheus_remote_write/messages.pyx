@@ -9,9 +9,7 @@ from libc.stdlib cimport calloc, free, malloc, qsort
 from libc.string cimport memcpy
 
 from exporters.prometheus_remote_write.series cimport NONE, Exemplar, Family, Pair, Sample, Series, SeriesTable, Symbol
-from exporters.prometheus_remote_write.buffer cimport (
-    Buffer, close_length, open_length, put, put_double, put_varint, reserve,
-)
+from exporters.wire.buffer cimport Buffer, close_length, open_length, put, put_double, put_varint, reserve
 from exporters.wire.fields cimport varint_size, write_varint
 
 

@@ -6,8 +6,8 @@ from libc.string cimport memcpy
 
 from exporters.prometheus_remote_write.accumulate cimport Buckets
 from exporters.prometheus_remote_write.labels cimport malformed, next_field
-from exporters.prometheus_remote_write.buffer cimport load64, load_double, unzigzag
 from exporters.wire.fields cimport BYTES, FIXED64, VARINT, Field, read_varint
+from exporters.wire.numbers cimport load64, load_double, unzigzag
 
 cdef enum:
     GAUGE = 5

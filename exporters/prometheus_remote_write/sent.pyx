@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free
 
 from exporters.prometheus_remote_write.series cimport NONE, TARGET_EVERY, Sample, Series, SeriesTable, mix
 from exporters.prometheus_remote_write.siphash cimport siphash
-from exporters.prometheus_remote_write.buffer cimport bits_of, load64, write_fixed64
+from exporters.wire.numbers cimport bits_of, load64, write_fixed64
 
 cdef extern from *:
     """

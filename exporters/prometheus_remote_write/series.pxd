@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from exporters.prometheus_remote_write.buffer cimport Buffer
+from exporters.wire.buffer cimport Buffer
 
 cdef enum:
     NONE = 0xffffffff

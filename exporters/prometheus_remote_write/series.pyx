@@ -4,8 +4,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcmp
 
+from exporters.prometheus_remote_write.memory cimport copy, same
 from exporters.prometheus_remote_write.siphash cimport rotated, siphash
-from exporters.prometheus_remote_write.buffer cimport bits_of, copy, load64, put, same
+from exporters.wire.buffer cimport put
+from exporters.wire.numbers cimport bits_of, load64
 
 import numpy as np
 

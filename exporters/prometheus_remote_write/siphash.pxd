@@ -5,7 +5,7 @@ J.-P. Aumasson, D. J. Bernstein: SipHash: a fast short-input PRF (2012).
 
 from libc.stdint cimport uint8_t, uint64_t
 
-from exporters.prometheus_remote_write.buffer cimport load64
+from exporters.wire.numbers cimport load64
 
 
 cdef inline uint64_t rotated(uint64_t value, int bits) noexcept nogil:

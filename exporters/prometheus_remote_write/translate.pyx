@@ -52,8 +52,8 @@ from exporters.prometheus_remote_write.series cimport (
     SeriesTable,
     mix,
 )
-from exporters.prometheus_remote_write.buffer cimport from_bits
 from exporters.wire.fields cimport BYTES, VARINT, Field
+from exporters.wire.numbers cimport from_bits
 
 cdef enum:
     DELTA = 1

@@ -1,54 +1,11 @@
-"""A buffer for what is written, numbers as protobuf writes them, and what C leaves undefined, defined."""
+"""A buffer that grows, and protobuf's fields written to it."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcmp, memcpy, memmove
+from libc.string cimport memcpy, memmove
 
 from exporters.wire.fields cimport varint_size, write_varint
-
-
-cdef inline uint64_t load64(const uint8_t* at) noexcept nogil:
-    return (
-        <uint64_t>at[0] | <uint64_t>at[1] << 8 | <uint64_t>at[2] << 16 | <uint64_t>at[3] << 24
-        | <uint64_t>at[4] << 32 | <uint64_t>at[5] << 40 | <uint64_t>at[6] << 48 | <uint64_t>at[7] << 56
-    )
-
-
-cdef inline void copy(void* to, const void* data, size_t size) noexcept nogil:
-    """memcpy, which must not see the NULL of an array without elements."""
-    if size:
-        memcpy(to, data, size)
-
-
-cdef inline bint same(const void* one, const void* other, size_t size) noexcept nogil:
-    return size == 0 or memcmp(one, other, size) == 0
-
-
-cdef inline double load_double(const uint8_t* at) noexcept nogil:
-    cdef uint64_t bits = load64(at)
-    cdef double value
-    memcpy(&value, &bits, 8)
-    return value
-
-
-cdef inline uint64_t bits_of(double value) noexcept nogil:
-    cdef uint64_t bits
-    memcpy(&bits, &value, 8)
-    return bits
-
-
-cdef inline double from_bits(uint64_t bits) noexcept nogil:
-    cdef double value
-    memcpy(&value, &bits, 8)
-    return value
-
-
-cdef inline int64_t unzigzag(uint64_t value) noexcept nogil:
-    return <int64_t>((value >> 1) ^ (0 - (value & 1)))
-
-
-cdef inline uint64_t zigzag(int64_t value) noexcept nogil:
-    return (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
+from exporters.wire.numbers cimport bits_of, write_fixed64
 
 
 cdef struct Buffer:
@@ -81,6 +38,13 @@ cdef inline int put(Buffer* out, const void* data, size_t size) except -1:
     return 0
 
 
+cdef inline int put_byte(Buffer* out, uint8_t byte) except -1:
+    reserve(out, 1)
+    out.data[out.used] = byte
+    out.used += 1
+    return 0
+
+
 cdef inline int put_varint(Buffer* out, uint64_t value) except -1:
     reserve(out, 10)
     out.used = write_varint(out.data + out.used, value) - out.data
@@ -95,12 +59,6 @@ cdef inline int put_double(Buffer* out, uint8_t tag, double value) except -1:
     write_fixed64(out.data + out.used + 1, bits)
     out.used += 9
     return 0
-
-
-cdef inline void write_fixed64(uint8_t* at, uint64_t bits) noexcept nogil:
-    cdef int byte
-    for byte in range(8):
-        at[byte] = <uint8_t>(bits >> (8 * byte))
 
 
 cdef inline int open_length(Buffer* out, uint32_t tag, size_t* place) except -1:
