@@ -46,7 +46,7 @@ class Aggregate:
         self._sums_ns = np.zeros((2, 64), dtype)  # what a sum is beyond a multiple of 2**32, and of how many
         self.buckets: ExplicitBuckets | ExponentialBuckets
         if options.histogram.exponential is not None:
-            self.buckets = ExponentialBuckets(UNITS[options.histogram.unit])
+            self.buckets = ExponentialBuckets(UNITS[options.histogram.unit], options.histogram.exponential.max_size)
         else:
             self.buckets = ExplicitBuckets(options.histogram.explicit.buckets, dtype)
 

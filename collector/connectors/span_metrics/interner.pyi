@@ -15,7 +15,8 @@ class Interner:
     def __len__(self) -> int: ...
     def number(self, payload: bytes, texts: Sequence[Texts], integers: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
         """The number of each row's key, made of the texts at (offset, length) in `payload` and of the integers; -1 for a
-        new key beyond the limit. Every column has one value a row. Raises `ValueError` where columns don't fit.
+        new key beyond the limit, and for one of over 4 KiB, as whoever sends a key has it kept. Every column has one
+        value a row. Raises `ValueError` where columns don't fit.
         """
     def key(self, number: int) -> bytes:
         """A key as it was made: for each text its length (u32, little-endian) and bytes, then each integer (i32)."""

@@ -21,6 +21,7 @@ cdef extern from *:
 cdef enum:
     MOST_TEXTS = 24
     MOST_INTEGERS = 4
+    MOST_KEY_BYTES = 4096
 
 cdef struct Entry:
     uint64_t hashed
@@ -33,8 +34,8 @@ cdef class Interner:
     cdef Entry *entries
     cdef int32_t *slots
     cdef uint8_t *pool
-    cdef uint8_t *scratch
-    cdef uint64_t count, room, limit, mask, pool_used, pool_room, scratch_room
+    cdef uint8_t scratch[MOST_KEY_BYTES]
+    cdef uint64_t count, room, limit, mask, pool_used, pool_room
 
     def __cinit__(self, uint64_t limit):
         self.limit = min(limit, 1 << 30)
@@ -46,7 +47,6 @@ cdef class Interner:
         free(self.entries)
         free(self.slots)
         free(self.pool)
-        free(self.scratch)
 
     def __len__(self):
         return self.count
@@ -98,7 +98,7 @@ cdef class Interner:
             return -1
         if self.count == self.room:
             self.grow(2 * self.room)
-        self.reserve(&self.pool, &self.pool_room, self.pool_used + size)
+        self.reserve(self.pool_used + size)
         memcpy(self.pool + self.pool_used, key, size)
         entry = &self.entries[self.count]
         entry.hashed = hashed
@@ -112,14 +112,14 @@ cdef class Interner:
         self.count += 1
         return <int32_t>(self.count - 1)
 
-    cdef int reserve(self, uint8_t **block, uint64_t *room, uint64_t wanted) except -1:
+    cdef int reserve(self, uint64_t wanted) except -1:
         cdef uint8_t *larger
-        if wanted > room[0] or block[0] == NULL:
-            larger = <uint8_t *>realloc(block[0], wanted + wanted // 2 + 64)
+        if wanted > self.pool_room or self.pool == NULL:
+            larger = <uint8_t *>realloc(self.pool, wanted + wanted // 2 + 64)
             if larger == NULL:
                 raise MemoryError("no memory for more series")
-            block[0] = larger
-            room[0] = wanted + wanted // 2 + 64
+            self.pool = larger
+            self.pool_room = wanted + wanted // 2 + 64
         return 0
 
     def number(self, bytes payload not None, texts, integers):
@@ -157,7 +157,9 @@ cdef class Interner:
                 if length[i][row] and (offset[i][row] > size or length[i][row] > size - offset[i][row]):
                     raise ValueError("the columns don't fit the payload")
                 used += length[i][row]
-            self.reserve(&self.scratch, &self.scratch_room, used)
+            if used > MOST_KEY_BYTES:
+                numbers[row] = -1
+                continue
             used = 0
             for i in range(text_count):
                 memcpy(self.scratch + used, &length[i][row], 4)

@@ -47,7 +47,7 @@ class ExplicitOptions(Options):
 class ExponentialOptions(Options):
     """Buckets that grow by a power of two's root, for native histograms."""
 
-    max_size: int = option(160, about="Buckets of a series at the most; then they are made coarser.", ge=2, le=1000)
+    max_size: int = option(160, about="Buckets of a series at the most; beyond, they are made coarser.", ge=2, le=1000)
 
 
 class HistogramOptions(Options):

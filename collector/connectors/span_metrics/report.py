@@ -90,8 +90,7 @@ class Report:
             point.count = sum(counts)
         else:
             point = metric.exponential_histogram.data_points.add()
-            exponential = self._options.histogram.exponential
-            scale, offset, dense, zeros = buckets.reported(series, exponential.max_size if exponential else 1)
+            scale, offset, dense, zeros = buckets.reported(series)
             counts = [round(each) for each in dense]
             point.scale, point.positive.offset = scale, offset
             point.positive.bucket_counts.extend(counts)

@@ -14,7 +14,7 @@ from collector.ack import Ack
 from collector.batch import Batch
 from collector.component.base import BuildContext
 from collector.component.trace_board import Decided
-from collector.connectors.span_metrics import SpanMetricsConnector
+from collector.connectors.span_metrics import SpanMetricsConnector, buckets
 from collector.connectors.span_metrics.weights import weight_of
 
 S = 10**9
@@ -173,6 +173,19 @@ def test_beyond_the_limit_spans_are_one_series_and_nothing_is_lost():
     assert sum(calls.values()) == 20
 
 
+def test_a_key_of_any_size_is_counted_and_not_kept():
+    counting = Counting(dimensions=[{"name": "tenant"}])
+    fits, too_long = "n" * 3000, "n" * 4096
+    for number in range(3):
+        spans = [(f"{number}{too_long}", {}), ("a", {"tenant": too_long}), (fits, {})]
+        counting.see(request_of(*((name, 1, 0, 5, attributes) for name, attributes in spans)))
+    found = counting.report(20)
+    calls = {dict(key).get("span.name"): p.as_int for (name, key), p in found.items() if name.endswith("calls")}
+    assert calls == {None: 6, fits: 3}
+    assert sum(p.sum for (name, _), p in found.items() if name.endswith("duration")) == 9 * 5
+    assert len(counting.it.snapshot()) < 8_000
+
+
 @pytest.mark.parametrize("max_size", [2, 16, 160])
 def test_exponential_buckets_hold_what_they_say(max_size):
     counting = Counting(histogram={"unit": "s", "exponential": {"max_size": max_size}})
@@ -188,6 +201,70 @@ def test_exponential_buckets_hold_what_they_say(max_size):
         inside = [ms for ms in durations if low * (1 - 1e-9) < int(ms * MS) / S <= high * (1 + 1e-9)]
         assert len(inside) >= count
     assert point.sum == pytest.approx(sum(int(ms * MS) / S for ms in durations))
+
+
+def _random_durations(rnd):
+    """Of ten series, some of which are wide from the start, some later, and some never."""
+    widths = [rnd.choice([0.01, 1, 20]) for _ in range(10)]
+    series = np.array([rnd.randrange(10) for _ in range(rnd.randrange(1, 200))])
+    exponents = np.array([rnd.uniform(-1, 1) * widths[each] for each in series])
+    return series, np.where(exponents < -15, 0, 2.0 ** (30 + exponents)).astype(np.uint64)
+
+
+@pytest.mark.parametrize("max_size", [2, 7, 160])
+@pytest.mark.parametrize("seed", range(6))
+def test_exponential_buckets_are_the_same_however_they_came(max_size, seed, monkeypatch):
+    """At once, in pieces, gathered often, over restarts, and out of a state whose buckets were never made coarser."""
+    monkeypatch.setattr(buckets, "_LOOSE", 300)
+    rnd = random.Random(seed)
+    columns = [_random_durations(rnd) for _ in range(12)]
+    once, pieces, fine = (buckets.ExponentialBuckets(S, size) for size in (max_size, max_size, 1 << 14))
+    everything = [np.concatenate(each) for each in zip(*columns, strict=True)]
+    for it in (once, fine):
+        it.add(everything[0], it.number(everything[1]), None, 10)
+    for series, durations in columns:
+        pieces.add(series, pieces.number(durations), None, 10)
+        if rnd.random() < 0.3:
+            pieces.reported(rnd.randrange(10))
+        if rnd.random() < 0.3:
+            state, pieces = pieces.snapshot(10), buckets.ExponentialBuckets(S, max_size)
+            pieces.restore(state, 10)
+    older = buckets.ExponentialBuckets(S, max_size)
+    older.restore(fine.snapshot(10), 10)
+    for series in range(10):
+        scale, low, counts, zeros = once.reported(series)
+        assert (scale, low, counts, zeros) == pieces.reported(series) == older.reported(series)
+        _, fine_low, fine_counts, fine_zeros = fine.reported(series)
+        by = buckets.SCALE - scale
+        expected = Counter()
+        for number, count in enumerate(fine_counts):
+            expected[fine_low + number >> by] += count
+        assert {low + number: count for number, count in enumerate(counts) if count} == +expected
+        assert zeros == fine_zeros
+        coarsest = [fine_low >> by - 1, fine_low + len(fine_counts) - 1 >> by - 1] if by else [0, max_size]
+        assert coarsest[1] - coarsest[0] >= max_size, "no coarser than it must be"
+
+
+def test_the_buckets_of_a_series_are_bounded_whatever_its_durations():
+    it = buckets.ExponentialBuckets(S, 160)
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        durations = (2.0 ** rng.uniform(0, 64, 20_000)).astype(np.uint64)
+        it.add(rng.integers(0, 20, 20_000), it.number(durations), None, 20)
+    assert len(it.snapshot(20)) <= 20 * (160 + 2) * 16
+    assert sum(sum(it.reported(series)[2]) for series in range(20)) == 600_000
+
+
+def test_a_damaged_state_of_exponential_buckets_is_refused():
+    it = buckets.ExponentialBuckets(S, 2)
+    it.add(np.zeros(2, np.int64), it.number(np.array([1, 2**60], np.uint64)), None, 1)
+    keys, counts = np.frombuffer(it.snapshot(1), np.int64).reshape(2, -1).copy()
+    it = buckets.ExponentialBuckets(S, 2)
+    counts[-1] = np.float64(-40).view(np.int64)
+    with pytest.raises(ValueError, match="a scale"):
+        it.restore(keys.tobytes() + counts.tobytes(), 1)
+    with pytest.raises(ValueError, match="of no series"):
+        it.restore(keys[::-1].tobytes() + counts.tobytes(), 1)
 
 
 def board_of(**kept):
