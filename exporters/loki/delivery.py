@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from collector.api import RetryableExportError
+from exporters.failing import ALONE
 from exporters.loki.answers import Meaning, Verdict
 from exporters.loki.staged import SPLITS
 from exporters.otlp.sender import DeniedError
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
     from exporters.loki.plan import Limits
     from exporters.loki.staged import Piece, Staged
-
-ALONE = 12
-"""Where nothing else is taken, a lone entry that the backend fails on is kept for so many times `bisect_after`."""
 
 SURELY_ENTRIES = 128
 """A piece of so few entries is refused for an entry and not for its size."""
@@ -57,7 +55,11 @@ class Delivery:
                 if not len(piece):
                     _end(staged, piece, clean=False)
                     continue
-                verdict = await self._push(staged.source.body(piece.positions))
+                try:
+                    verdict = await self._push(staged.source.body(piece.positions))
+                except (RetryableExportError, TimeoutError):
+                    piece.failing.interrupted()
+                    raise
                 stays = self._judge(staged, piece, verdict)
                 if stays is not None:
                     error = stays
@@ -89,6 +91,8 @@ class Delivery:
         if verdict.meaning in {Meaning.REFUSED, Meaning.TOO_LARGE}:
             _refused(staged, piece, verdict)
             return None
+        if verdict.meaning is not Meaning.FAILING:
+            piece.failing.interrupted()
         if verdict.meaning is Meaning.DENIED:
             raise DeniedError(verdict.sentence, verdict.wish_ns)
         if verdict.meaning is Meaning.LATER:
@@ -100,23 +104,22 @@ class Delivery:
                 _end(staged, piece, clean=False)
                 staged.pieces.extendleft(reversed(staged.divide(piece)))
             raise error
-        if piece.failing_since is None:
-            piece.failing_since = now
-        if now - piece.failing_since < self._bisect_after_s:
+        piece.failing.again(now, self._taken)
+        if piece.failing.lasted < self._bisect_after_s:
             raise error
         return self._fails_for_long(staged, piece, verdict, error, now)
 
     def _fails_for_long(
         self, staged: Staged, piece: Piece, verdict: Verdict, error: RetryableExportError, now: float
     ) -> RetryableExportError | None:
-        """Find the entry that the backend fails on, without mistaking an outage for it."""
-        since = now if piece.failing_since is None else piece.failing_since
-        others = self._taken > since
+        """Find the entry that the backend fails on, without mistaking an outage for it, or what an outage ends with."""
+        lasted = piece.failing.lasted
+        others = self._taken > now - lasted
         if len(piece) > 1 and staged.splits > (0 if others else SPLITS // 2):  # an outage leaves half of them
             _end(staged, piece, clean=False)
             staged.pieces.extendleft(reversed(staged.divide(piece)))
             return None
-        if others or now - since >= ALONE * self._bisect_after_s:
+        if piece.failing.beside >= self._bisect_after_s or lasted >= ALONE * self._bisect_after_s:
             _end(staged, piece, clean=False)
             staged.refuse_piece(piece, verdict.reason, verdict.sentence)
             return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from collector.api import Refusal, select
+from exporters.failing import Failing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,10 +69,10 @@ class OtlpSource:
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """One push. Times are the event loop's: when it was first answered 500, and 429."""
+    """One push. `failing` is about answers 500, `limited_since` the event loop's time of the first 429."""
 
     positions: NDArray[np.uint32]
-    failing_since: float | None = None
+    failing: Failing = field(default_factory=Failing)
     limited_since: float | None = None
     twin: Piece | None = None
     """The other half of a refused piece: if this one is taken, the refused entry is in that one."""
@@ -82,8 +83,9 @@ class Piece:
     def halve(self) -> tuple[Piece, Piece]:
         """Two pieces of half the entries each, in order."""
         half = len(self.positions) // 2
-        since = self.failing_since, self.limited_since
-        return Piece(self.positions[:half], *since), Piece(self.positions[half:], *since)
+        halves = self.positions[:half], self.positions[half:]
+        first, second = (Piece(each, self.failing.part(), self.limited_since) for each in halves)
+        return first, second
 
 
 @dataclass(slots=True)

@@ -9,15 +9,19 @@ Dividing costs requests, so each request has two budgets of divisions. With the 
 first, which finds the borders of what is refused in a row, as all that comes from one sender is. With the second one
 the smallest are, which finds what is good between single ones, and what the backend takes gives some back: as long as
 dividing brings samples through it goes on. A backend that refuses everything is soon left alone.
+
+An answer 500 may be the fault of one sample, too, or of an outage, or of one replica among several. So what such
+answers have led to is tried again and again, in turns with a sample that the backend took, before it is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from exporters.failing import ALONE, Failing
 from exporters.prometheus_remote_write.messages import Messages
 from exporters.prometheus_remote_write.over_http import Answer, Meaning
 from exporters.prometheus_remote_write.reasons import NOT_WRITTEN, SERVER_ERROR
@@ -35,31 +39,36 @@ DIVISIONS = 64
 FEW_DIVISIONS = 16
 """The same, while a request was refused as a whole and nothing was taken since: enough for one bad sample."""
 
+PROBES = 8
+"""So often a sample fails while another passes before it is the cause of answers 500."""
+
 GIVEN_BACK = 4
 """Divisions for each piece that the backend takes: enough where half of a request is refused, at random places."""
 
 
 @dataclass(slots=True)
 class Piece:
-    """Samples `begin` to `end` of the table's order, still to be sent. `failing` is when the backend first answered 500
-    to them, in seconds."""
+    """Samples `begin` to `end` of the table's order, still to be sent. `failing` is about answers 500 to them."""
 
     begin: int
     end: int
-    failing: float | None = None
+    failing: Failing = field(default_factory=Failing)
     whole: bool = False
     """Whether it is one request already, a part of one that was divided."""
+    attempt: int = 0
+    """The lane's attempt that it was last sent with."""
 
 
 @dataclass(slots=True)
 class Lane:
     """What is still to be sent, in order: the pieces of one request, and then the rest. `wide` and `deep` are the
-    divisions that this request has left, and `taken` is whether anything of it was taken."""
+    divisions that this request has left, `taken` is a sample of it that was taken, and attempts are counted."""
 
     pieces: deque[Piece]
     wide: int = 0
     deep: int = 0
-    taken: bool = False
+    taken: int | None = None
+    attempt: int = 0
 
 
 @dataclass(slots=True)
@@ -128,22 +137,47 @@ class LaneSender:
 
     async def _lane(self, staged: Staged, lane: Lane) -> Answer | None:
         table = staged.table
+        lane.attempt += 1
         while lane.pieces:
             piece = lane.pieces[0]
+            piece.attempt = lane.attempt
             end = piece.end
             if not piece.whole:
                 lane.wide = lane.deep = self._divisions
-                lane.taken = False
+                lane.taken = None
                 end = table.next(piece.begin, piece.end, self._limits.samples, self._limits.bytes)
-            answer = await self._dialect.post(staged.messages, piece.begin, end)
-            self._counted(answer.meaning, end - piece.begin)
+            answer = await self._post(staged, piece.begin, end)
             if end < piece.end:
-                lane.pieces.appendleft(Piece(piece.begin, end, piece.failing))
+                lane.pieces.appendleft(Piece(piece.begin, end, piece.failing, attempt=lane.attempt))
                 piece.begin = end
-                piece.failing = None
+                piece.failing = Failing()
+            if answer.meaning is Meaning.FAILED:
+                answer = await self._probed(staged, lane, answer)
             if not self._settle(staged, lane, answer):
                 return answer
         return None
+
+    async def _post(self, staged: Staged, begin: int, end: int) -> Answer:
+        answer = await self._dialect.post(staged.messages, begin, end)
+        self._counted(answer.meaning, end - begin)
+        return answer
+
+    async def _probed(self, staged: Staged, lane: Lane, answer: Answer) -> Answer:
+        """What became of the first piece, which was answered 500: refused, where it is the cause for sure."""
+        piece, good = lane.pieces[0], lane.taken
+        piece.failing.again(self._clock(), self._taken)
+        divisible = piece.end - piece.begin > 1 and (lane.wide or lane.deep)
+        if good is None or divisible or piece.failing.lasted < self._limits.retry_age:
+            return answer
+        for _ in range(PROBES):
+            probe = await self._dialect.post(staged.messages, good, good + 1)
+            self._counted(probe.meaning, 0)  # it was counted when it was taken first
+            if probe.meaning is not Meaning.TAKEN:
+                return answer
+            answer = await self._post(staged, piece.begin, piece.end)
+            if answer.meaning is not Meaning.FAILED:
+                return answer
+        return replace(answer, meaning=Meaning.REFUSED, reason=SERVER_ERROR)
 
     def _settle(self, staged: Staged, lane: Lane, answer: Answer) -> bool:
         """Note what became of the first piece; False where the lane must wait."""
@@ -155,7 +189,7 @@ class LaneSender:
             # Prometheus 3 answers 400 to an exemplar that is older than its series' newest.
             if (taken or answer.written is not None) and self._written(table, piece, answer):
                 lane.deep = min(DIVISIONS, lane.deep + GIVEN_BACK)
-                lane.taken = True
+                lane.taken = piece.begin
                 self._divisions = DIVISIONS
                 if self._memory is not None:
                     self._memory.note(table, piece.begin, piece.end)
@@ -165,6 +199,7 @@ class LaneSender:
             return True
         if answer.meaning is Meaning.FAILED:
             return self._failed(staged, lane)
+        piece.failing.interrupted()
         return False
 
     def _written(self, table: SeriesTable, piece: Piece, answer: Answer) -> bool:
@@ -183,34 +218,41 @@ class LaneSender:
             staged.table.refuse_range(piece.begin, piece.end, reason)
             if piece.end - piece.begin > 1:
                 staged.undivided += piece.end - piece.begin
-            if not (lane.taken or (pieces and pieces[0].whole)):
+            if not (lane.taken is not None or (pieces and pieces[0].whole)):
                 self._divisions = FEW_DIVISIONS
             return
         middle = (piece.begin + piece.end) // 2
-        first = Piece(piece.begin, middle, piece.failing, whole=True)
-        second = Piece(middle, piece.end, piece.failing, whole=True)
+        first = Piece(piece.begin, middle, piece.failing.part(), whole=True)
+        second = Piece(middle, piece.end, piece.failing.part(), whole=True)
         if free or lane.wide:
             lane.wide -= not free
-            rest = [pieces.pop()] if pieces and not pieces[-1].whole else []
-            pieces.extend([first, second, *rest])
+            _behind(pieces, first, second)
         else:
             lane.deep -= 1
             pieces.extendleft([second, first])
 
     def _failed(self, staged: Staged, lane: Lane) -> bool:
-        """An answer 500. Once it has lasted, the sample that causes it is looked for and refused, provided that the
-        backend takes others from then on, or that it has lasted twice as long. What it took before is no sign of that:
-        an outage doesn't begin on all lanes at once. Without a sign a lane divides once an attempt, free of charge, or
-        an outage would use up what is needed after it."""
-        piece = lane.pieces[0]
-        now = self._clock()
-        if piece.failing is None:
-            piece.failing = now
-        age = now - piece.failing
-        others = self._taken >= piece.failing + self._limits.retry_age
-        if age < self._limits.retry_age:
+        """An answer 500. Once it has lasted, the sample that causes it is looked for, provided that the backend takes
+        others from then on. What it took before is no sign of that: an outage doesn't begin on all lanes at once.
+        Without a sign a lane divides once an attempt, free of charge, or an outage would use up what is needed after
+        it. What can't be divided nor probed is refused when it has failed for as long beside others that are taken."""
+        piece, age = lane.pieces[0], self._limits.retry_age
+        lasted = piece.failing.lasted
+        if lasted < age:
             return False
-        if piece.end - piece.begin > 1 or others or age >= 2 * self._limits.retry_age:
+        others = self._taken >= self._clock() - lasted + age
+        if piece.end - piece.begin > 1 and (not others or lane.wide or lane.deep):
             self._divide(staged, lane, SERVER_ERROR, free=not others)
             return others
-        return False
+        if piece.failing.beside >= age or lasted >= ALONE * age:
+            self._divide(staged, lane, SERVER_ERROR)
+            return others
+        if piece.whole:
+            _behind(lane.pieces, lane.pieces.popleft())
+        return others and any(each.whole and each.attempt < lane.attempt for each in lane.pieces)
+
+
+def _behind(pieces: deque[Piece], *moved: Piece) -> None:
+    """Put pieces of the first one's request behind the others of it, which may go in any order, and before the rest."""
+    rest = [pieces.pop()] if pieces and not pieces[-1].whole else []
+    pieces.extend([*moved, *rest])

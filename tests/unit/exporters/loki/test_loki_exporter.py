@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -377,6 +378,15 @@ async def test_an_entry_that_loki_fails_on_for_ever_is_found(rig, loki, clocks):
             await asyncio.sleep(0.002)
     assert one.dead() == []
     clocks.seconds = 301
+    async with asyncio.timeout(10):
+        while len(loki.kept) < 201:
+            await asyncio.sleep(0.002)
+    seen = len(loki.requests)
+    async with asyncio.timeout(10):
+        while len(loki.requests) < seen + 2:
+            await asyncio.sleep(0.002)
+    assert one.dead() == [], "it has been alone for a moment"
+    clocks.seconds = 602
     await one.until(1)
     assert len(loki.kept) == 201
     assert one.dead() == [("server_error", ["crash"])]
@@ -412,6 +422,44 @@ async def test_after_an_outage_with_500_one_more_of_them_costs_nothing(loki, clo
     loki.script = [*[None] * sizes.index(max(sizes)), (500, {})]
     assert await one.exporter.send(staged) == []
     assert len(loki.kept) == 1000
+    await one.exporter.stop()
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_an_outage_that_ends_with_answers_now_500_and_now_not_costs_nothing(loki, clocks, tmp_path, seed):
+    one = Rig(tmp_path, loki, clocks, {})
+    await one.exporter.start()
+    staged = one.exporter.stage(batch(request([f"line {n}" for n in range(200)])))
+    chance = Random(seed)
+    loki.down = 500
+    for seconds in (0, 301, 700):
+        clocks.seconds = seconds
+        with pytest.raises(RetryableExportError):
+            await one.exporter.send(staged)
+    loki.down = None
+    for _ in range(5):
+        clocks.seconds += 30
+        loki.script = [(500, {}) if chance.random() < 0.7 else None for _ in range(1000)]
+        with contextlib.suppress(RetryableExportError):
+            await one.exporter.send(staged)
+    loki.script = []
+    assert await one.exporter.send(staged) == []
+    assert len(loki.kept) == 200
+    await one.exporter.stop()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_an_hour_of_something_else_between_two_answers_500_is_no_hour_of_500(loki, clocks, tmp_path, status):
+    one = Rig(tmp_path, loki, clocks, {})
+    await one.exporter.start()
+    staged = one.exporter.stage(batch(request(["a", "b"])))
+    staged.cut(1)
+    for clocks.seconds, each in ((0, 500), (1, status), (3600, status), (5000, 500), (5001, 500)):
+        loki.script = [(each, {})]
+        with pytest.raises(RetryableExportError):
+            await one.exporter.send(staged)
+    assert await one.exporter.send(staged) == []
+    assert loki.lines() == ["a", "b"]
     await one.exporter.stop()
 
 

@@ -270,7 +270,7 @@ async def test_a_sample_that_the_backend_fails_on_for_long_is_refused_and_others
     assert len(backend.stored) == 63
 
 
-async def test_a_backend_that_fails_on_everything_is_not_hammered_and_loses_nothing_for_twice_that_time(make):
+async def test_a_backend_that_fails_on_everything_is_not_hammered_and_loses_nothing_for_twelve_times_that_time(make):
     backend = Backend(2, lambda backend, _: 500 if backend.broken else None)
     backend.broken = True
     now = [0.0]
@@ -278,7 +278,7 @@ async def test_a_backend_that_fails_on_everything_is_not_hammered_and_loses_noth
         exporter = await make(url, remote_write_queue={"num_consumers": 1})
         exporter._lanes._clock = lambda: now[0]
         request = staged(exporter, gauges(NAMES[:64], time.time_ns()))
-        for now[0] in range(0, 119, 2):
+        for now[0] in range(0, 720, 12):
             with pytest.raises(RetryableExportError):
                 await exporter.send(request)
         assert len(backend.requests) == 60, "one request an attempt"
