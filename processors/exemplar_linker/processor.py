@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Traces = tuple[NDArray[np.uint64], NDArray[np.uint64]]
 
 _LABELS = 7  # the field `filtered_attributes` of an exemplar
-_TRACE_LABELS = (b"trace_id", b"trace.id")
+_TRACE_LABELS = (b"trace_id", b"trace.id", b"traceID", b"traceId")
 _HEX = re.compile(rb"[0-9a-fA-F]{1,32}")
 _FATES = ("kept", "swapped", "trace_dropped", "trace_undecided")
 

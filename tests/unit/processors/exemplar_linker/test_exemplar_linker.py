@@ -81,7 +81,7 @@ def test_only_what_points_at_a_kept_trace_leaves_and_nothing_else_changes(kind):
     assert (linker.count("kept"), linker.count("trace_dropped"), linker.count("trace_undecided")) == (1, 1, 2)
 
 
-@pytest.mark.parametrize("key", ["trace_id", "trace.id"])
+@pytest.mark.parametrize("key", ["trace_id", "trace.id", "traceID", "traceId"])
 def test_a_trace_id_that_is_a_label_alone_points_at_a_trace_too(key):
     def labelled(*texts):
         request = request_of(("a", [(b"", value) for value in range(len(texts))]), kind="sum")
