@@ -18,7 +18,8 @@ from aiokafka.errors import (
 )
 
 from collector.connectors.kafka.connection import reads_on, stop_consumer
-from collector.connectors.kafka.damage import POLL_MS, POLL_RECORDS, end_of_batch, is_damage, read_up_to_damage
+from collector.connectors.kafka.damage import POLL_MS, POLL_RECORDS, is_damage
+from collector.connectors.kafka.gaps import Gaps
 from collector.connectors.kafka.ownership import Ownership
 from collector.errors import OwnershipLostError, StorageError
 
@@ -83,6 +84,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
             budget=budget,
             log=log,
         )
+        self._gaps = Gaps(self._owned, reader, log)
         self.consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
@@ -166,7 +168,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
 
     async def _trouble(self, consumer: AIOKafkaConsumer, wanted: Sequence[TopicPartition], error: Exception) -> None:
         if isinstance(error, OffsetOutOfRangeError | NoOffsetForPartitionError):
-            await self._reposition(consumer, error)
+            await self._gaps.reposition(consumer, error)
         elif isinstance(error, IllegalStateError):
             await asyncio.sleep(QUIET_S)  # a rebalance took one of them
         elif isinstance(error, TopicAuthorizationFailedError):
@@ -176,7 +178,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
         elif not is_damage(error):
             raise error
         else:
-            await self._pass_damage(consumer, wanted)
+            await self._gaps.pass_damage(consumer, wanted)
 
     async def _grow(self, consumer: AIOKafkaConsumer, tp: TopicPartition, *, given: bool) -> None:
         """Learn the log's end, and step over what is no record (the markers of somebody's transactions)."""
@@ -192,65 +194,6 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's clas
                     partition.passed(await consumer.position(tp))
         except (IllegalStateError, TimeoutError):
             return
-
-    async def _reposition(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
-        """The topic no longer holds what comes next: go on where it begins, and count what is missing."""
-        offsets = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-        for tp in offsets:
-            partition = self.partitions.get(tp)
-            if partition is None:
-                continue  # it is being taken over, and will be positioned
-            try:
-                first, end = await self._reader.bounds(tp)
-            except StorageError:
-                if not self._replaced(consumer, tp, partition):
-                    consumer.seek(tp, partition.fetched)  # so that it is tried again
-                await asyncio.sleep(RETRY_S)
-                continue
-            if self._replaced(consumer, tp, partition):
-                continue
-            if first > partition.fetched:
-                partition.skip(first, "retention")
-            elif partition.fetched > end:
-                self._log.error("partition %s: the topic ends before what was read of it", partition.name)
-                self._owned.retake(partition)
-                continue
-            consumer.seek(tp, partition.fetched)
-
-    async def _pass_damage(self, consumer: AIOKafkaConsumer, wanted: Sequence[TopicPartition]) -> None:
-        """Some partition's next batch can't be read: step over it, and read again what was dropped with it."""
-        for tp in wanted:
-            partition = self.partitions.get(tp)
-            if partition is None:
-                continue
-            unreadable, damaged = partition.fetched, True
-            try:
-                while damaged:
-                    records, damaged = await read_up_to_damage(consumer, tp, unreadable)
-                    if self._replaced(consumer, tp, partition):
-                        break
-                    if records or not damaged:
-                        partition.skip(unreadable, "damaged")
-                        partition.received(records)
-                        unreadable = partition.fetched
-                    if damaged:
-                        unreadable = await end_of_batch(consumer, tp, unreadable)
-                        if self._replaced(consumer, tp, partition):
-                            break
-            except (IllegalStateError, OffsetOutOfRangeError, NoOffsetForPartitionError):
-                continue  # it comes again with the next fetch, if the partition is still ours
-
-    def _replaced(self, consumer: AIOKafkaConsumer, tp: TopicPartition, partition: KafkaPartition) -> bool:
-        """Whether `tp` was taken over anew while something about `partition` was waited for.
-
-        Then what was read meanwhile was the new life's, and it reads on from where it is.
-        """
-        current = self.partitions.get(tp)
-        if current is partition:
-            return False
-        if current is not None and tp in consumer.assignment():
-            consumer.seek(tp, current.fetched)
-        return True
 
     # -- what aiokafka calls
 
