@@ -16,6 +16,7 @@ from aiokafka.errors import (
 
 from collector.batch import Signal
 from collector.connectors.kafka import damage as damage_module
+from collector.connectors.kafka import gaps as gaps_module
 from collector.connectors.kafka import group as group_module
 from collector.connectors.kafka import ownership as ownership_module
 from collector.connectors.kafka.group import Group
@@ -274,7 +275,8 @@ def cluster(monkeypatch):
     monkeypatch.setattr(ownership_module, "ANSWER_WITHIN_S", 0.2)
     monkeypatch.setattr(group_module, "LEAVE_WITHIN_S", 0.05)
     monkeypatch.setattr(damage_module, "POLL_MS", 1)
-    monkeypatch.setattr(group_module, "end_of_batch", one_record)
+    monkeypatch.setattr(gaps_module, "end_of_batch", one_record)
+    monkeypatch.setattr(gaps_module, "RETRY_S", 0.01)
     return cluster
 
 
