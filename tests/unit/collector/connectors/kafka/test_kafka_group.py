@@ -614,7 +614,7 @@ async def test_a_rebalance_while_damage_is_looked_at_takes_nothing_from_the_next
         await go_on.wait()
         return position + 1
 
-    monkeypatch.setattr(group_module, "end_of_batch", slow)
+    monkeypatch.setattr(gaps_module, "end_of_batch", slow)
     cluster.write(TP, 10)
     cluster.damaged = {(TP, 4)}
     consumer = await member.joined()
