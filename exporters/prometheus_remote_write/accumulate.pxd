@@ -1,9 +1,8 @@
 """Running totals of delta series."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
-cdef enum:
-    ENDS = 4                 # ends of intervals that are remembered
+from exporters.prometheus_remote_write.total cimport Total
 
 cdef enum Place:
     NEXT                     # to be added
@@ -11,26 +10,6 @@ cdef enum Place:
     KNOWN                    # added before
     BEHIND                   # never added, but newer ones were
     FULL                     # a series that there is no room for
-
-
-cdef struct Buckets:
-    int64_t offset
-    uint64_t* counts
-    size_t count
-
-
-cdef struct Total:
-    uint64_t lo, hi
-    uint64_t start           # ns, of the first interval
-    uint64_t[ENDS] ends      # ns, the newest first; 0 where there were fewer
-    uint64_t seen            # ns, the newest time of any series when this one got its last delta
-    uint64_t count, zero
-    double sum, threshold
-    double* bounds
-    Buckets positive, negative
-    size_t bound_count
-    int32_t scale
-    uint8_t kind, has_sum, changed
 
 
 cdef class Accumulator:
@@ -52,14 +31,3 @@ cdef class Accumulator:
     cdef int rebuild(self, size_t mask) except -1
     cdef int sweep(self, uint64_t now) except -1
     cdef Total* found(self, uint64_t lo, uint64_t hi) noexcept
-
-cdef int add_explicit(
-    Total* total, size_t bounds, const double* bound, const uint64_t* counts, uint64_t count, double sum, bint has_sum
-) except -1
-cdef int add_exponential(
-    Total* total, int32_t scale, uint64_t zero, double threshold, const Buckets* positive, const Buckets* negative,
-    uint64_t count, double sum, bint has_sum
-) except -1
-cdef void shrink(Buckets* buckets, int by) noexcept nogil
-cdef void trim(Buckets* buckets) noexcept nogil
-cdef bint representable(int32_t scale, const Buckets* positive, const Buckets* negative) noexcept nogil

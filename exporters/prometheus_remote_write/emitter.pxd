@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from exporters.prometheus_remote_write.accumulate cimport Buckets
+from exporters.prometheus_remote_write.buckets cimport Buckets
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.points cimport Numbers, Point
 from exporters.prometheus_remote_write.series cimport Labels, SeriesTable

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
-from exporters.prometheus_remote_write.accumulate cimport Buckets, shrink, trim
+from exporters.prometheus_remote_write.buckets cimport Buckets, shrink, trim
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.labels cimport next_field
 from exporters.prometheus_remote_write.points cimport NO_RECORDED_VALUE, Point, fill

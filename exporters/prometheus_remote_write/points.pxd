@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
-from exporters.prometheus_remote_write.accumulate cimport Buckets
+from exporters.prometheus_remote_write.buckets cimport Buckets
 from exporters.prometheus_remote_write.labels cimport malformed, next_field
 from exporters.wire.fields cimport BYTES, FIXED64, VARINT, Field, read_varint
 from exporters.wire.numbers cimport load64, load_double, unzigzag

@@ -7,20 +7,8 @@ from libc.math cimport isinf, isnan
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from exporters.prometheus_remote_write.accumulate cimport (
-    BEHIND,
-    FULL,
-    KNOWN,
-    NEXT,
-    Accumulator,
-    Buckets,
-    Place,
-    Total,
-    add_explicit,
-    add_exponential,
-    representable,
-    trim,
-)
+from exporters.prometheus_remote_write.accumulate cimport BEHIND, FULL, KNOWN, NEXT, Accumulator, Place
+from exporters.prometheus_remote_write.buckets cimport Buckets, representable, trim
 from exporters.prometheus_remote_write.emitter cimport Emitter, Names
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.labels cimport Text, next_field
@@ -52,6 +40,7 @@ from exporters.prometheus_remote_write.series cimport (
     SeriesTable,
     mix,
 )
+from exporters.prometheus_remote_write.total cimport Total, add_explicit, add_exponential
 from exporters.wire.fields cimport BYTES, VARINT, Field
 from exporters.wire.numbers cimport from_bits
 
