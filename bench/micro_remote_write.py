@@ -38,7 +38,7 @@ from exporters.prometheus_remote_write.translate import Translator
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from exporters.prometheus_remote_write.series import SeriesTable
+    from exporters.prometheus_remote_write.samples import SampleTable
 
 BEGAN = 1_700_000_000_000_000_000
 LASTS = 10 * 10**9
@@ -107,7 +107,7 @@ def add_series(written: Any, labels: dict[str, str], value: float, point: Any) -
     series.samples.add(value=value, timestamp=point.time_unix_nano // 10**6)
 
 
-def remember(memory: SentMemory, tables: Sequence[SeriesTable]) -> None:
+def remember(memory: SentMemory, tables: Sequence[SampleTable]) -> None:
     for table in tables:
         for begin, end in table.lanes:
             memory.note(table, begin, memory.sift(table, begin, end))

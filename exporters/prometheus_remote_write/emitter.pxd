@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint32_t
 from exporters.prometheus_remote_write.buckets cimport Buckets
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.points cimport Numbers, Point
-from exporters.prometheus_remote_write.series cimport Labels, SeriesTable
+from exporters.prometheus_remote_write.samples cimport SampleTable
+from exporters.prometheus_remote_write.series cimport Labels
 from exporters.wire.buffer cimport Buffer
 
 
@@ -14,7 +15,7 @@ cdef struct Names:
 
 
 cdef class Emitter:
-    cdef SeriesTable table
+    cdef SampleTable table
     cdef Labeller labeller
     cdef Point* point        # the current one, owned by the translator
     cdef Names metric
@@ -31,7 +32,7 @@ cdef class Emitter:
     cdef size_t known_room
     cdef bint knows_bounds
 
-    cdef int begin(self, SeriesTable table) except -1
+    cdef int begin(self, SampleTable table) except -1
     cdef int emit(
         self, Labels* labels, uint32_t name, uint32_t extra, uint32_t value_symbol, uint32_t at, bint replaces,
         int64_t time, double value, int64_t created

@@ -9,7 +9,10 @@ from exporters.prometheus_remote_write.buckets cimport Buckets, shrink, trim
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.labels cimport next_field
 from exporters.prometheus_remote_write.points cimport NO_RECORDED_VALUE, Point, fill
-from exporters.prometheus_remote_write.series cimport NONE, TOO_LARGE, Exemplar, Labels, Sample, SeriesTable
+from exporters.prometheus_remote_write.reasons cimport TOO_LARGE
+from exporters.prometheus_remote_write.samples cimport Exemplar, Sample, SampleTable
+from exporters.prometheus_remote_write.series cimport Labels
+from exporters.prometheus_remote_write.symbols cimport NONE
 from exporters.wire.buffer cimport Buffer, close_length, open_length, put, put_double, put_varint
 from exporters.wire.fields cimport FIXED64, Field
 from exporters.wire.numbers cimport from_bits, load64, load_double, zigzag
@@ -41,7 +44,7 @@ cdef class Emitter:
         free(self.known_bounds.items)
         free(self.known_texts)
 
-    cdef int begin(self, SeriesTable table) except -1:
+    cdef int begin(self, SampleTable table) except -1:
         """Write into `table` from now on."""
         self.table = table
         self.bounds = {}
@@ -193,7 +196,7 @@ cdef class Emitter:
     cdef int emit_exponential(self, Labels* labels, int64_t time, int64_t created) except -1:
         """A native histogram. Its bucket i ends where OTLP's bucket i begins, so the indices differ by one."""
         cdef Point* point = self.point
-        cdef SeriesTable table = self.table
+        cdef SampleTable table = self.table
         cdef Sample* sample
         cdef Buckets positive, negative
         cdef bint stale = (point.flags & NO_RECORDED_VALUE) != 0
@@ -273,7 +276,7 @@ cdef class Emitter:
 
     cdef int add_exemplar(self, size_t sample, size_t number) except -1:
         """Attach an exemplar of the point to a sample."""
-        cdef SeriesTable table = self.table
+        cdef SampleTable table = self.table
         cdef const uint8_t* begin = self.point.exemplars.items[number].begin
         cdef const uint8_t* end = self.point.exemplars.items[number].end
         cdef uint64_t time = self.labeller.of_exemplar(begin, end, &table.exemplars_cut)

@@ -17,7 +17,8 @@ from exporters.prometheus_remote_write.labels cimport (
     sort_attributes,
 )
 from exporters.prometheus_remote_write.points cimport Spans
-from exporters.prometheus_remote_write.series cimport NONE, Labels, Pair, SeriesTable
+from exporters.prometheus_remote_write.series cimport Labels, Pair, SeriesTable
+from exporters.prometheus_remote_write.symbols cimport NONE
 from exporters.wire.buffer cimport put
 from exporters.wire.fields cimport BYTES, FIXED64, Field
 from exporters.wire.numbers cimport load64
@@ -293,7 +294,8 @@ cdef class Labeller:
                 labels.pairs[labels.count].name = name
                 labels.pairs[labels.count].value = value
                 labels.count += 1
-        return self.table.measure(labels)
+        self.table.measure(labels)
+        return 0
 
     cdef int of_point(self, Spans* attributes, Labels* labels) except -1:
         """The labels of a point, but for `__name__` and those of its kind."""

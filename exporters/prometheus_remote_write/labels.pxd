@@ -5,7 +5,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp
 
-from exporters.prometheus_remote_write.series cimport NONE, Pair, SeriesTable
+from exporters.prometheus_remote_write.symbols cimport SymbolTable
 from exporters.wire.buffer cimport Buffer, put, reserve
 from exporters.wire.fields cimport BYTES, FIXED64, VARINT, Field, read_field
 
@@ -58,7 +58,7 @@ cdef inline int append_name(Buffer* out, const uint8_t* text, size_t size) excep
 
 
 cdef inline uint32_t label_name(
-    SeriesTable table, Buffer* scratch, const uint8_t* key, size_t size, bint utf8
+    SymbolTable table, Buffer* scratch, const uint8_t* key, size_t size, bint utf8
 ) except? 4294967295:
     """The label name of an attribute: `[a-zA-Z][a-zA-Z0-9_]*`, or with `utf8` the key itself.
 
@@ -79,7 +79,7 @@ cdef inline uint32_t label_name(
 
 
 cdef inline int read_attribute(
-    SeriesTable table, Buffer* scratch, object render, const uint8_t* at, const uint8_t* end, bint utf8, Text* key
+    SymbolTable table, Buffer* scratch, object render, const uint8_t* at, const uint8_t* end, bint utf8, Text* key
 ) except -1:
     """Read the KeyValue between `at` and `end`: its key, and its value as text in `scratch` from the beginning.
 
@@ -154,7 +154,7 @@ cdef inline Attribute* add_attribute(Attributes* list, uint32_t name, uint32_t v
     return list.items + list.count - 1
 
 
-cdef inline int order_of(SeriesTable table, Attribute* one, Attribute* other) noexcept:
+cdef inline int order_of(SymbolTable table, Attribute* one, Attribute* other) noexcept:
     """By name, then by original key."""
     cdef int found = table.compare(one.name, other.name)
     cdef size_t size
@@ -167,7 +167,7 @@ cdef inline int order_of(SeriesTable table, Attribute* one, Attribute* other) no
     return (one.size > other.size) - (one.size < other.size)
 
 
-cdef inline int sort_attributes(SeriesTable table, Attributes* list) except -1:
+cdef inline int sort_attributes(SymbolTable table, Attributes* list) except -1:
     """Sort by name and key; of one key the last attribute stays."""
     cdef size_t at, to, used
     cdef Attribute moved
@@ -192,7 +192,7 @@ cdef inline int sort_attributes(SeriesTable table, Attributes* list) except -1:
     return 0
 
 
-cdef inline int sort_many(SeriesTable table, Attributes* list) except -1:
+cdef inline int sort_many(SymbolTable table, Attributes* list) except -1:
     cdef size_t at
     cdef Attribute* item
     keys = []

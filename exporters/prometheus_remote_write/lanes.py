@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporters.prometheus_remote_write.dialect import Dialect
+    from exporters.prometheus_remote_write.samples import SampleTable
     from exporters.prometheus_remote_write.sent_file import SentMemory
-    from exporters.prometheus_remote_write.series import SeriesTable
 
 DIVISIONS = 64
 """Of either kind for a request, beyond what is given back."""
@@ -75,7 +75,7 @@ class Lane:
 class Staged:
     """One staged request. `changes` are those of the totals, until they are durable."""
 
-    table: SeriesTable
+    table: SampleTable
     changes: tuple[list[tuple[bytes, bytes]], list[tuple[bytes]]] | None
     lanes: list[Lane] = field(default_factory=list)
     counted: bool = False
@@ -202,7 +202,7 @@ class LaneSender:
         piece.failing.interrupted()
         return False
 
-    def _written(self, table: SeriesTable, piece: Piece, answer: Answer) -> bool:
+    def _written(self, table: SampleTable, piece: Piece, answer: Answer) -> bool:
         """Whether the answer's headers, where it has them, say that all was written. Exemplars may be left out."""
         if answer.written is None:
             return True

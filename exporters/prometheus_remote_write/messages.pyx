@@ -8,7 +8,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort
 from libc.string cimport memcpy
 
-from exporters.prometheus_remote_write.series cimport NONE, Exemplar, Family, Pair, Sample, Series, SeriesTable, Symbol
+from exporters.prometheus_remote_write.samples cimport Exemplar, Sample, SampleTable
+from exporters.prometheus_remote_write.series cimport Family, Pair, Series
+from exporters.prometheus_remote_write.symbols cimport NONE, Symbol
 from exporters.wire.buffer cimport Buffer, close_length, open_length, put, put_double, put_varint, reserve
 from exporters.wire.fields cimport varint_size, write_varint
 
@@ -21,14 +23,14 @@ cdef int by_exemplar_time(const void* one, const void* other) noexcept nogil:
 cdef class Messages:
     """Writes the messages of one table."""
 
-    cdef SeriesTable table
+    cdef SampleTable table
     cdef Buffer out, body
     cdef uint32_t* local     # by symbol: one more than its number in the message, 0 where it has none
     cdef size_t local_room
     cdef uint32_t* used      # by number: the symbol
     cdef uint32_t locals_used
 
-    def __init__(self, SeriesTable table not None):
+    def __init__(self, SampleTable table not None):
         self.table = table
 
     def __dealloc__(self):
@@ -235,7 +237,7 @@ cdef class Messages:
         return 0
 
 
-cdef list families_of(SeriesTable table, size_t begin, size_t end):
+cdef list families_of(SampleTable table, size_t begin, size_t end):
     """The families of a range, each once."""
     cdef dict found = {}
     cdef size_t at

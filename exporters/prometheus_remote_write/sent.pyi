@@ -1,4 +1,4 @@
-from exporters.prometheus_remote_write.series import SeriesTable
+from exporters.prometheus_remote_write.samples import SampleTable
 
 class SentSamples:
     """Two generations of hashes: what is noted goes into the recent one, and both are looked into."""
@@ -19,7 +19,7 @@ class SentSamples:
     def grow(self, slots: int, entries: bytes) -> None:
         """Give the recent generation that many slots. `entries` is all that was noted in it: the table holds but a half
         of each hash."""
-    def sift(self, table: SeriesTable, begin: int, end: int) -> int:
+    def sift(self, table: SampleTable, begin: int, end: int) -> int:
         """Take the samples that are known out of the range, whose others keep their order. Its new end."""
-    def note(self, table: SeriesTable, begin: int, end: int) -> bytes:
+    def note(self, table: SampleTable, begin: int, end: int) -> bytes:
         """Note the samples of a range; their entries, to be kept in a file. Raises `ValueError` without the room."""

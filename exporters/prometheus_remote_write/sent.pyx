@@ -8,8 +8,10 @@ another with a probability of about 2**-63, and nobody outside can choose one: t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from exporters.prometheus_remote_write.series cimport NONE, TARGET_EVERY, Sample, Series, SeriesTable, mix
+from exporters.prometheus_remote_write.samples cimport TARGET_EVERY, Sample, SampleTable
+from exporters.prometheus_remote_write.series cimport Series, mix
 from exporters.prometheus_remote_write.siphash cimport siphash
+from exporters.prometheus_remote_write.symbols cimport NONE
 from exporters.wire.numbers cimport bits_of, load64, write_fixed64
 
 cdef extern from *:
@@ -33,7 +35,7 @@ cdef struct Generation:
     size_t count
 
 
-cdef Hash hash_of(SeriesTable table, const Sample* sample, int64_t later) noexcept nogil:
+cdef Hash hash_of(SampleTable table, const Sample* sample, int64_t later) noexcept nogil:
     """The hash of a sample. That of target_info stands for its minute, or one `later`: which points it came with,
     and so its time, differs when they come again."""
     cdef const Series* series = table.series + sample.series
@@ -139,7 +141,7 @@ cdef class SentSamples:
                 insert(into, hash)
         return 0
 
-    def sift(self, SeriesTable table not None, size_t begin, size_t end):
+    def sift(self, SampleTable table not None, size_t begin, size_t end):
         """Take the samples that are known out of the range, whose others keep their order. Its new end."""
         cdef Hash[AHEAD] hashes
         cdef size_t at = begin, kept = begin, each, count
@@ -164,7 +166,7 @@ cdef class SentSamples:
             at += count
         return kept
 
-    def note(self, SeriesTable table not None, size_t begin, size_t end):
+    def note(self, SampleTable table not None, size_t begin, size_t end):
         """Note the samples of a range; their entries, to be kept in a file. Raises `ValueError` without the room."""
         cdef Hash[AHEAD] hashes
         cdef size_t at = begin, each, count

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from exporters.prometheus_remote_write.series import SeriesTable
+    from exporters.prometheus_remote_write.samples import SampleTable
 
 _MAGIC = b"BFSENT\0\1"
 _HEADER = struct.Struct("<8sQ16s")
@@ -89,13 +89,13 @@ class SentMemory:
             raise
         self._began = self._clock()
 
-    def sift(self, table: SeriesTable, begin: int, end: int) -> int:
+    def sift(self, table: SampleTable, begin: int, end: int) -> int:
         """Take what the backend has out of a range of samples; its new end."""
         kept = self.samples.sift(table, begin, end)
         self.repeated += end - kept
         return kept
 
-    def note(self, table: SeriesTable, begin: int, end: int) -> None:
+    def note(self, table: SampleTable, begin: int, end: int) -> None:
         """The backend has taken these samples. Where they can't be written they are remembered for this life alone."""
         if not self._files:
             return

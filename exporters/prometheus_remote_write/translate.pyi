@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 
 from exporters.prometheus_remote_write.accumulate import Accumulator
-from exporters.prometheus_remote_write.series import SeriesTable
+from exporters.prometheus_remote_write.samples import SampleTable
 
 class Translator:
     """Translates requests, one after the other in the order in which they are sent.
@@ -28,5 +28,5 @@ class Translator:
         lanes: int = 1,
         tolerance_ns: int = 600_000_000_000,
     ) -> None: ...
-    def translate(self, payload: bytes, now_ns: int) -> SeriesTable:
+    def translate(self, payload: bytes, now_ns: int) -> SampleTable:
         """The series and samples of one request; `now_ns` is our own clock. Raises `ValueError` where it isn't OTLP."""

@@ -23,23 +23,21 @@ from exporters.prometheus_remote_write.points cimport (
     fill,
     read_point,
 )
-from exporters.prometheus_remote_write.series cimport (
+from exporters.prometheus_remote_write.reasons cimport (
     FUTURE,
     INVALID_DELTA,
     INVALID_NAME,
     INVALID_TIME,
     LATE,
     MALFORMED_HISTOGRAM,
-    NONE,
     STREAM_LIMIT,
-    TARGET_EVERY,
     TEMPORALITY,
     TOO_LARGE,
     UNSUPPORTED_SCALE,
-    Labels,
-    SeriesTable,
-    mix,
 )
+from exporters.prometheus_remote_write.samples cimport TARGET_EVERY, SampleTable
+from exporters.prometheus_remote_write.series cimport Labels, mix
+from exporters.prometheus_remote_write.symbols cimport NONE
 from exporters.prometheus_remote_write.total cimport Total, add_explicit, add_exponential
 from exporters.wire.fields cimport BYTES, VARINT, Field
 from exporters.wire.numbers cimport from_bits
@@ -61,7 +59,7 @@ cdef class Translator:
     `external` are (name, value) of labels for every series. `target_name` is empty where there shall be no target_info.
     """
 
-    cdef SeriesTable table
+    cdef SampleTable table
     cdef Accumulator totals
     cdef Labeller labeller
     cdef Emitter emitter
@@ -105,7 +103,7 @@ cdef class Translator:
         cdef const uint8_t* at = payload
         cdef const uint8_t* end = at + len(payload)
         cdef Field field
-        cdef SeriesTable table = SeriesTable(self.key)
+        cdef SampleTable table = SampleTable(self.key)
         self.table = table
         self.now = now_ns
         self.families = {}
@@ -237,7 +235,7 @@ cdef class Translator:
 
     cdef int name_metric(self, Text* name, Text* about, Text* unit) except -1:
         """Names and family of the metric; `base` is NONE where there is no name for it."""
-        cdef SeriesTable table = self.table
+        cdef SampleTable table = self.table
         cdef uint32_t kind
         cdef Names* names
         cdef bint counter = self.kind == SUM and self.monotonic
@@ -270,7 +268,7 @@ cdef class Translator:
     # -- points
 
     cdef int on_point(self, const uint8_t* begin, const uint8_t* end) except -1:
-        cdef SeriesTable table = self.table
+        cdef SampleTable table = self.table
         cdef Labels labels
         cdef Point* point = &self.point
         cdef int64_t time, created = 0
