@@ -3,15 +3,12 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from exporters.prometheus_remote_write.buckets cimport Buckets
+from exporters.prometheus_remote_write.families cimport Names
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.points cimport Numbers, Point
 from exporters.prometheus_remote_write.samples cimport SampleTable
 from exporters.prometheus_remote_write.series cimport Labels
 from exporters.wire.buffer cimport Buffer
-
-
-cdef struct Names:
-    uint32_t family, base, bucket, sum, count
 
 
 cdef class Emitter:

@@ -8,7 +8,7 @@ from libc.string cimport memcmp, memset
 from exporters.prometheus_remote_write.buckets cimport Buckets, shrink, trim
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.labels cimport next_field
-from exporters.prometheus_remote_write.points cimport NO_RECORDED_VALUE, Point, fill
+from exporters.prometheus_remote_write.points cimport NO_RECORDED_VALUE, Point, buckets_of, fill
 from exporters.prometheus_remote_write.reasons cimport TOO_LARGE
 from exporters.prometheus_remote_write.samples cimport Exemplar, Sample, SampleTable
 from exporters.prometheus_remote_write.series cimport Labels
@@ -206,10 +206,7 @@ cdef class Emitter:
             return table.refuse(self.row, TOO_LARGE)
         if begin >> 31:
             return table.refuse(self.row, TOO_LARGE)
-        positive.offset, positive.counts, positive.count = point.positive_offset, point.counts.items, point.counts.count
-        negative.offset, negative.counts, negative.count = (
-            point.negative_offset, point.negatives.items, point.negatives.count
-        )
+        buckets_of(point, &positive, &negative)
         if point.scale > FINEST and not stale:
             shrink(&positive, <int>(point.scale - FINEST))
             shrink(&negative, <int>(point.scale - FINEST))

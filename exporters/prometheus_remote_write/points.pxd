@@ -195,3 +195,11 @@ cdef inline int fill(Numbers* numbers, const uint64_t* items, size_t count) exce
         memcpy(numbers.items, items, count * 8)
     numbers.count = count
     return 0
+
+
+cdef inline void buckets_of(Point* point, Buckets* positive, Buckets* negative) noexcept nogil:
+    """The buckets of an exponential histogram; their counts stay the point's."""
+    positive.offset, positive.counts, positive.count = point.positive_offset, point.counts.items, point.counts.count
+    negative.offset, negative.counts, negative.count = (
+        point.negative_offset, point.negatives.items, point.negatives.count
+    )

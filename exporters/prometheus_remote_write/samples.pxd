@@ -7,10 +7,6 @@ from exporters.prometheus_remote_write.series cimport SeriesTable
 from exporters.wire.buffer cimport Buffer
 
 
-cdef enum:
-    TARGET_EVERY = 60000     # ms between two samples of one target_info; queries look back for 300000
-
-
 cdef struct Sample:
     int64_t time             # ms
     int64_t created          # ms, 0 where it isn't known

@@ -8,10 +8,11 @@ another with a probability of about 2**-63, and nobody outside can choose one: t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from exporters.prometheus_remote_write.samples cimport TARGET_EVERY, Sample, SampleTable
+from exporters.prometheus_remote_write.samples cimport Sample, SampleTable
 from exporters.prometheus_remote_write.series cimport Series, mix
 from exporters.prometheus_remote_write.siphash cimport siphash
 from exporters.prometheus_remote_write.symbols cimport NONE
+from exporters.prometheus_remote_write.target_info cimport TARGET_EVERY
 from exporters.wire.numbers cimport bits_of, load64, write_fixed64
 
 cdef extern from *:
