@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from exporters.prometheus_remote_write.buckets cimport Buckets
+from exporters.prometheus_remote_write.exemplars cimport Exemplars
 from exporters.prometheus_remote_write.families cimport Names
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.points cimport Numbers, Point
@@ -14,6 +15,7 @@ from exporters.wire.buffer cimport Buffer
 cdef class Emitter:
     cdef SampleTable table
     cdef Labeller labeller
+    cdef Exemplars exemplars
     cdef Point* point        # the current one, owned by the translator
     cdef Names metric
     cdef uint32_t row
@@ -41,4 +43,4 @@ cdef class Emitter:
     cdef int text_bounds(self, size_t bounds) except -1
     cdef int sort_exemplars(self, size_t bounds) except -1
     cdef int put_buckets(self, Buckets* buckets, uint32_t spans, uint32_t deltas) except -1
-    cdef int add_exemplar(self, size_t sample, size_t number) except -1
+    cdef int add_exemplar(self, size_t number) except -1

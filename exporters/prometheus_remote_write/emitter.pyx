@@ -6,36 +6,31 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
 from exporters.prometheus_remote_write.buckets cimport Buckets, shrink, trim
+from exporters.prometheus_remote_write.exemplars cimport Exemplars, exemplar_value
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.labels cimport next_field
-from exporters.prometheus_remote_write.points cimport NO_RECORDED_VALUE, Point, buckets_of, fill
+from exporters.prometheus_remote_write.points cimport NO_RECORDED_VALUE, Point, Span, buckets_of, fill
 from exporters.prometheus_remote_write.reasons cimport TOO_LARGE
-from exporters.prometheus_remote_write.samples cimport Exemplar, Sample, SampleTable
+from exporters.prometheus_remote_write.samples cimport Sample, SampleTable
 from exporters.prometheus_remote_write.series cimport Labels
+from exporters.prometheus_remote_write.staleness cimport ordinary_nan, plain, stale_marker
 from exporters.prometheus_remote_write.symbols cimport NONE
 from exporters.wire.buffer cimport Buffer, close_length, open_length, put, put_double, put_varint
 from exporters.wire.fields cimport FIXED64, Field
-from exporters.wire.numbers cimport from_bits, load64, load_double, zigzag
+from exporters.wire.numbers cimport from_bits, load_double, zigzag
 
 cdef enum:
-    NS_PER_MS = 1000000
     FINEST = 8               # scale of native histograms
 
-cdef uint64_t STALE = 0x7ff0000000000002
 cdef double THRESHOLD = 1e-128  # of a zero bucket, where the point doesn't say
-cdef uint64_t ORDINARY_NAN = 0x7ff8000000000001
-
-
-cdef double plain(double value) noexcept nogil:
-    """`value`, but that no NaN is taken for the mark of a stale series."""
-    return from_bits(ORDINARY_NAN) if isnan(value) else value
 
 
 cdef class Emitter:
     """Writes the samples of one point after the other into a table. `bound` gives the text of a number in a label."""
 
-    def __init__(self, Labeller labeller, bound):
+    def __init__(self, Labeller labeller, Exemplars exemplars, bound):
         self.labeller = labeller
+        self.exemplars = exemplars
         self.bound = bound
 
     def __dealloc__(self):
@@ -51,7 +46,7 @@ cdef class Emitter:
         self.knows_bounds = False
         self.le = table.intern_bytes(b"le")
         self.quantile = table.intern_bytes(b"quantile")
-        return 0
+        return self.exemplars.begin(table)
 
     cdef int emit(
         self, Labels* labels, uint32_t name, uint32_t extra, uint32_t value_symbol, uint32_t at, bint replaces,
@@ -66,7 +61,7 @@ cdef class Emitter:
             self.table.forget(self.first)
             return 1
         if self.point.flags & NO_RECORDED_VALUE:
-            value = from_bits(STALE)
+            value = stale_marker()
         self.table.sample(series, time, value, created, self.row)
         return 0
 
@@ -75,7 +70,7 @@ cdef class Emitter:
         if self.emit(labels, self.metric.base, NONE, 0, 0, False, time, plain(self.point.value), created):
             return 0
         for at in range(self.point.exemplars.count):
-            self.add_exemplar(self.table.sample_count - 1, at)
+            self.add_exemplar(at)
         return 0
 
     cdef int emit_histogram(self, Labels* labels, int64_t time, int64_t created) except -1:
@@ -101,13 +96,18 @@ cdef class Emitter:
             if point.exemplars.count:
                 exemplar = self.heads[at]
                 while exemplar:
-                    self.add_exemplar(self.table.sample_count - 1, exemplar - 1)
+                    self.add_exemplar(exemplar - 1)
                     exemplar = self.heads[bounds + exemplar]
         if point.has_sum or point.flags & NO_RECORDED_VALUE:
             if self.emit(labels, self.metric.sum, NONE, 0, 0, False, time, plain(point.sum), created):
                 return 0
         self.emit(labels, self.metric.count, NONE, 0, 0, False, time, <double>point.count, created)
         return 0
+
+    cdef int add_exemplar(self, size_t number) except -1:
+        """Attach an exemplar of the point to the last sample."""
+        cdef Span* exemplar = self.point.exemplars.items + number
+        return self.exemplars.attach(self.table, exemplar.begin, exemplar.end)
 
     cdef int text_bounds(self, size_t bounds) except -1:
         """`known_texts`: symbols of the upper bounds, +Inf after them. The last histogram's are remembered."""
@@ -213,8 +213,8 @@ cdef class Emitter:
             point.scale = FINEST
         put_varint(&table.blobs, 8)
         put_varint(&table.blobs, 0 if stale else point.count)
-        put_double(&table.blobs, 25, from_bits(STALE) if stale else (
-            plain(point.sum) if point.has_sum else from_bits(ORDINARY_NAN)
+        put_double(&table.blobs, 25, stale_marker() if stale else (
+            plain(point.sum) if point.has_sum else ordinary_nan()
         ))
         if not stale:
             put_varint(&table.blobs, 32)
@@ -230,7 +230,7 @@ cdef class Emitter:
         sample.histogram = <uint32_t>begin
         sample.size = <uint32_t>(table.blobs.used - begin)
         for at in range(point.exemplars.count):
-            self.add_exemplar(table.sample_count - 1, at)
+            self.add_exemplar(at)
         return 0
 
     cdef int put_buckets(self, Buckets* buckets, uint32_t spans, uint32_t deltas) except -1:
@@ -268,35 +268,3 @@ cdef class Emitter:
             put_varint(out, self.blob.used)
             put(out, self.blob.data, self.blob.used)
         return 0
-
-    # -- exemplars
-
-    cdef int add_exemplar(self, size_t sample, size_t number) except -1:
-        """Attach an exemplar of the point to a sample."""
-        cdef SampleTable table = self.table
-        cdef const uint8_t* begin = self.point.exemplars.items[number].begin
-        cdef const uint8_t* end = self.point.exemplars.items[number].end
-        cdef uint64_t time = self.labeller.of_exemplar(begin, end, &table.exemplars_cut)
-        cdef Exemplar* exemplar = table.new_exemplar(self.labeller.chosen.count)
-        cdef size_t at
-        exemplar.time = <int64_t>(time // NS_PER_MS) if 0 < time < <uint64_t>1 << 63 else table.samples[sample].time
-        exemplar.value = plain(exemplar_value(begin, end))
-        exemplar.before = table.samples[sample].exemplar
-        for at in range(exemplar.count):
-            table.pairs[exemplar.pairs + at].name = self.labeller.chosen.items[at].name
-            table.pairs[exemplar.pairs + at].value = self.labeller.chosen.items[at].value
-        table.samples[sample].exemplar = <uint32_t>(exemplar - table.exemplars)
-        return 0
-
-
-cdef double exemplar_value(const uint8_t* at, const uint8_t* end) except? -1:
-    cdef Field field
-    cdef double value = 0
-    while at < end:
-        next_field(at, end, &field)
-        at = field.after
-        if field.wire == FIXED64 and field.number == 3:
-            value = load_double(field.body)
-        elif field.wire == FIXED64 and field.number == 6:
-            value = <double><int64_t>load64(field.body)
-    return value

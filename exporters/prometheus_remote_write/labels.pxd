@@ -211,3 +211,11 @@ cdef inline int sort_many(SymbolTable table, Attributes* list) except -1:
         list.items[at].value = entry[3]
         list.items[at].key = <const uint8_t*><size_t>entry[4]
     return 0
+
+
+cdef inline size_t alike(const Attributes* list, size_t first) noexcept nogil:
+    """The end of the attributes that have the name of the first."""
+    cdef size_t at = first + 1
+    while at < list.count and list.items[at].name == list.items[first].name:
+        at += 1
+    return at

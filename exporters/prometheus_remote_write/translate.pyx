@@ -9,6 +9,7 @@ from libc.stdlib cimport free
 from exporters.prometheus_remote_write.accumulate cimport Accumulator
 from exporters.prometheus_remote_write.delta_to_cumulative cimport DeltaToCumulative
 from exporters.prometheus_remote_write.emitter cimport Emitter
+from exporters.prometheus_remote_write.exemplars cimport Exemplars
 from exporters.prometheus_remote_write.families cimport Families
 from exporters.prometheus_remote_write.labeller cimport Labeller
 from exporters.prometheus_remote_write.labels cimport Text, next_field
@@ -78,7 +79,7 @@ cdef class Translator:
         self.target_info = TargetInfo(target_name)
         self.deltas = DeltaToCumulative(totals)
         self.labeller = Labeller(render, external, resource_labels, scope_labels, utf8)
-        self.emitter = Emitter(self.labeller, bound)
+        self.emitter = Emitter(self.labeller, Exemplars(render, utf8), bound)
         self.emitter.point = &self.point
         self.lanes = max(lanes, 1)
         self.tolerance = tolerance_ns

@@ -1,0 +1,1 @@
+"""Shared by the compiled modules alone; nothing in it is for Python."""
