@@ -8,9 +8,9 @@ from libc.string cimport memcmp, memset
 from exporters.prometheus_remote_write.buckets cimport Buckets, shrink, trim
 from exporters.prometheus_remote_write.exemplars cimport Exemplars, exemplar_value
 from exporters.prometheus_remote_write.labeller cimport Labeller
-from exporters.prometheus_remote_write.labels cimport next_field
 from exporters.prometheus_remote_write.points cimport NO_RECORDED_VALUE, Point, Span, buckets_of, fill
 from exporters.prometheus_remote_write.reasons cimport TOO_LARGE
+from exporters.prometheus_remote_write.request cimport next_field
 from exporters.prometheus_remote_write.samples cimport Sample, SampleTable
 from exporters.prometheus_remote_write.series cimport Labels
 from exporters.prometheus_remote_write.staleness cimport ordinary_nan, plain, stale_marker

@@ -4,7 +4,8 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from exporters.prometheus_remote_write.label_reader cimport LabelReader
-from exporters.prometheus_remote_write.labels cimport Attributes, Text, next_field
+from exporters.prometheus_remote_write.labels cimport Attributes
+from exporters.prometheus_remote_write.request cimport Text, next_field
 from exporters.prometheus_remote_write.samples cimport SampleTable
 from exporters.wire.fields cimport FIXED64, Field
 from exporters.wire.numbers cimport load64, load_double

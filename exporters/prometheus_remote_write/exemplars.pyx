@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from exporters.prometheus_remote_write.label_reader cimport LabelReader
-from exporters.prometheus_remote_write.labels cimport Text, add_attribute, alike, next_field, sort_attributes
+from exporters.prometheus_remote_write.labels cimport add_attribute, alike, sort_attributes
+from exporters.prometheus_remote_write.request cimport Text, next_field
 from exporters.prometheus_remote_write.samples cimport Exemplar, Sample, SampleTable
 from exporters.prometheus_remote_write.staleness cimport plain
 from exporters.prometheus_remote_write.symbols cimport SymbolTable

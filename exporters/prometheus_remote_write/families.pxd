@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport uint32_t
 
-from exporters.prometheus_remote_write.labels cimport Text
+from exporters.prometheus_remote_write.request cimport Text
 from exporters.prometheus_remote_write.series cimport SeriesTable
 
 cdef enum:

@@ -2,8 +2,8 @@
 
 from libc.stdint cimport uint32_t
 
-from exporters.prometheus_remote_write.labels cimport Text
 from exporters.prometheus_remote_write.points cimport GAUGE, SUM, SUMMARY
+from exporters.prometheus_remote_write.request cimport Text
 from exporters.prometheus_remote_write.series cimport SeriesTable
 from exporters.prometheus_remote_write.symbols cimport NONE
 

@@ -3,14 +3,8 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free
 
-from exporters.prometheus_remote_write.labels cimport (
-    Attribute,
-    Attributes,
-    Text,
-    add_attribute,
-    label_name,
-    read_attribute,
-)
+from exporters.prometheus_remote_write.labels cimport Attribute, Attributes, add_attribute, label_name, read_attribute
+from exporters.prometheus_remote_write.request cimport Text
 from exporters.wire.buffer cimport put
 
 

@@ -5,9 +5,10 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp
 
+from exporters.prometheus_remote_write.request cimport Text, next_field
 from exporters.prometheus_remote_write.symbols cimport SymbolTable
 from exporters.wire.buffer cimport Buffer, put, reserve
-from exporters.wire.fields cimport BYTES, FIXED64, VARINT, Field, read_field
+from exporters.wire.fields cimport BYTES, FIXED64, VARINT, Field
 
 
 cdef struct Attribute:
@@ -19,21 +20,6 @@ cdef struct Attribute:
 cdef struct Attributes:
     Attribute* items         # freed by the owner
     size_t count, room
-
-
-cdef struct Text:
-    const uint8_t* begin
-    size_t size
-
-
-cdef inline object malformed():
-    return ValueError("the request is not OTLP")
-
-
-cdef inline int next_field(const uint8_t* at, const uint8_t* end, Field* field) except -1:
-    if read_field(at, end, field) < 0:
-        raise malformed()
-    return 0
 
 
 cdef inline bint is_word(uint8_t byte) noexcept nogil:

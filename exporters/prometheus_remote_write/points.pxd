@@ -5,7 +5,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 from exporters.prometheus_remote_write.buckets cimport Buckets
-from exporters.prometheus_remote_write.labels cimport malformed, next_field
+from exporters.prometheus_remote_write.request cimport malformed, next_field
 from exporters.wire.fields cimport BYTES, FIXED64, VARINT, Field, read_varint
 from exporters.wire.numbers cimport load64, load_double, unzigzag
 

@@ -11,9 +11,9 @@ from exporters.prometheus_remote_write.labels cimport (
     add_attribute,
     alike,
     append_name,
-    next_field,
     sort_attributes,
 )
+from exporters.prometheus_remote_write.request cimport next_field
 from exporters.wire.buffer cimport put
 from exporters.wire.fields cimport BYTES, Field
 

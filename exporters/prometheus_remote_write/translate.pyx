@@ -12,7 +12,6 @@ from exporters.prometheus_remote_write.emitter cimport Emitter
 from exporters.prometheus_remote_write.exemplars cimport Exemplars
 from exporters.prometheus_remote_write.families cimport Families
 from exporters.prometheus_remote_write.labeller cimport Labeller
-from exporters.prometheus_remote_write.labels cimport Text, next_field
 from exporters.prometheus_remote_write.point_checks cimport check_point
 from exporters.prometheus_remote_write.points cimport (
     EXPONENTIAL,
@@ -33,6 +32,7 @@ from exporters.prometheus_remote_write.reasons cimport (
     TOO_LARGE,
     Reason,
 )
+from exporters.prometheus_remote_write.request cimport Text, next_field
 from exporters.prometheus_remote_write.samples cimport SampleTable
 from exporters.prometheus_remote_write.series cimport Labels, mix
 from exporters.prometheus_remote_write.symbols cimport NONE, Symbol
