@@ -1,5 +1,6 @@
 """Logs of the disk connector for tests: traces with one reader, in a directory, with the metrics at hand."""
 
+import asyncio
 import logging
 import shutil
 
@@ -41,6 +42,13 @@ class Counted:
     def files(self, *suffixes):
         found = (path for path in self.directory.rglob("*") if not path.is_dir())
         return sorted(path for path in found if path.name.endswith(suffixes or ""))
+
+
+async def until(holds):
+    """Wait for what the log's threads do in their own time."""
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.002)
 
 
 def partition_of(connector, reader):

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 
 import pytest
-from disk_logs import Counted, append_one_by_one
+from disk_logs import Counted, append_one_by_one, until
 
 from collector.api import Outcome, StorageError
 from collector.connectors.disk import files, group_commit
@@ -53,9 +53,7 @@ async def test_a_full_log_refuses_and_resumes(tmp_path):
         assert _on_disk(log) < 1.3 * (1 << 20)
         assert content(await read_all(partition)) == b"".join(taken)
         await partition.commit(partition.end // 2)
-        await asyncio.sleep(0.1)
-        assert connector.ready() is None
-        assert not partition.under_pressure()
+        await until(lambda: connector.ready() is None and not partition.under_pressure())
         assert (await append(connector, payloads(0, 1)))[0][0] == Outcome.DELIVERED
 
 
@@ -66,8 +64,7 @@ async def test_a_log_full_of_one_commit_still_gets_free(tmp_path):
             answers = await append(connector, payloads(turn * 100, 30, BLOCK))
             assert answers[0][0] == Outcome.DELIVERED
             await partition.commit(partition.end)
-            await asyncio.sleep(0.02)
-            assert connector.ready() is None
+            await until(lambda: connector.ready() is None)
         end = partition.end
     async with life(log) as (_, partition):
         assert partition.committed == partition.end == end
@@ -89,13 +86,12 @@ async def test_settled_segments_are_deleted(tmp_path):
         await append_one_by_one(connector, payloads(0, 60, BLOCK))
         assert len(log.files(".log")) > 8
         before = log.counted("butterfly_log_bytes")
+        count = len(log.files(".log"))
         await partition.commit(30)
-        await asyncio.sleep(0.1)
+        await until(lambda: len(log.files(".log")) < count)
         assert content(await read_all(partition)) == b"".join(payloads(30, 30, BLOCK))
         await partition.commit(60)
-        await asyncio.sleep(0.1)
-        assert len(log.files(".log")) <= 1
-        assert log.counted("butterfly_log_bytes") < before / 3
+        await until(lambda: len(log.files(".log")) <= 1 and log.counted("butterfly_log_bytes") < before / 3)
     assert not log.files("-wal", "-shm")
 
 
@@ -141,7 +137,13 @@ def soon_again(monkeypatch):
     monkeypatch.setattr(group_commit, "_RETRY_AFTER", 0.05)
 
 
-async def test_a_full_disk_refuses_and_resumes(tmp_path, full_disk, soon_again, caplog):
+def try_again(connector):
+    """As when the time without an attempt is over."""
+    for log in connector._logs.values():
+        log._appends._retry_at = 0.0
+
+
+async def test_a_full_disk_refuses_and_resumes(tmp_path, full_disk, caplog):
     log = Counted(tmp_path / "log", recent_bytes=0, commit_interval=0)
     async with life(log) as (connector, partition):
         taken = payloads(0, 5, BLOCK)
@@ -152,10 +154,9 @@ async def test_a_full_disk_refuses_and_resumes(tmp_path, full_disk, soon_again, 
             assert await append(connector, payloads(50, 1, BLOCK)) == [(Outcome.RETRY, "disk_full")]
             assert connector.ready() == "the disk is full"
             assert partition.under_pressure()
-            await asyncio.sleep(0.06)
+            try_again(connector)
         assert log.counted("butterfly_log_refused_total", reason="disk_full") == 6
         full_disk.switch(False)
-        await asyncio.sleep(0.06)
         taken += payloads(5, 5, BLOCK)
         await append_one_by_one(connector, taken[5:])
         assert connector.ready() is None
@@ -177,8 +178,7 @@ async def test_a_full_disk_does_not_keep_the_log_from_freeing_room(tmp_path, ful
             await partition.journal(bytes(100_000), 1, partition.end, 0)
         assert list(await partition.load_journal()) == []
         await partition.commit(20)
-        await asyncio.sleep(0.1)
-        assert len(log.files(".log")) < before
+        await until(lambda: len(log.files(".log")) < before)
         full_disk.switch(False)
         await partition.journal(bytes(100_000), 1, partition.end, 0)
     async with life(log) as (_, partition):
