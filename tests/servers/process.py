@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +24,8 @@ if os.getppid() == int(sys.argv[1]):
 # The kernel's signal comes when the *thread* that forked ends, so all are begun by one that lasts.
 _STARTER = ThreadPoolExecutor(1, thread_name_prefix="servers")
 _given: set[int] = set()  # ports of this process's servers, which may be down just now
+# A lock on one byte of this file for each of them: other processes of tests see it, and it goes with its holder.
+_LOCKS = (Path(tempfile.gettempdir()) / f"butterfly-tests-ports-{os.getuid()}").open("ab")
 
 
 class Process:
@@ -77,10 +81,12 @@ class Process:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below those that the kernel gives to outgoing connections.
+    """Ports that nobody listens on and that no process of tests was given, below those that the kernel gives to
+    outgoing connections.
 
-    A server that is down must find its port free when it comes back; and a client that knocks at a closed port of the
-    kernel's range is, once in a while, given that very port to knock from, and then talks to itself.
+    A server that is down must find its port free when it comes back, and one that begins a second later, too; and a
+    client that knocks at a closed port of the kernel's range is, once in a while, given that very port to knock from,
+    and then talks to itself.
     """
     seedless = random.SystemRandom()  # a test that seeds its own choices must not choose ports with them
     lowest_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
@@ -88,7 +94,16 @@ def free_ports(count: int) -> list[int]:
     while len(found) < count:
         port = seedless.randrange(lowest_outgoing // 2, lowest_outgoing)
         with socket.socket() as probe:
-            if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0:
+            if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0 and _claim(port):
                 found.append(port)
                 _given.add(port)
     return found
+
+
+def _claim(port: int) -> bool:
+    """Whether no other process has it."""
+    try:
+        fcntl.lockf(_LOCKS, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
