@@ -32,7 +32,7 @@ from exporters.otlp import OtlpExporter, OtlpOptions
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 PLAIN = {"tls": {"insecure": True}}
 QUICK = {
-    "timeout": "300ms",
+    "timeout": "10s",  # a slow machine's attempts are no failures
     "sending_queue": {"batch": {"flush_timeout": "1ms"}},
     "retry_on_failure": {"initial_interval": "20ms", "max_interval": "50ms"},
 }
@@ -117,6 +117,7 @@ class HttpBackend:
     def __init__(self):
         self.script = [(200, {}, b"")]
         self.times, self.bodies, self.headers, self.paths = [], [], [], []
+        self.sent = None
         self.release = asyncio.Event()
 
     async def start(self, context=None):
@@ -170,9 +171,13 @@ class Ends:
         )
 
     async def wait(self, n=1, within=10):
-        async with asyncio.timeout(within):
-            while len(self.all) < n:
-                await asyncio.sleep(0.002)
+        await until(lambda: len(self.all) >= n, within)
+
+
+async def until(holds, within=10):
+    async with asyncio.timeout(within):
+        while not holds():
+            await asyncio.sleep(0.002)
 
 
 @pytest.fixture
@@ -239,7 +244,7 @@ async def test_grpc_sends_the_payload_headers_and_deadline(connect, grpc_backend
     assert ends.all == [(Outcome.DELIVERED, "")]
     assert grpc_backend.payloads == [payload]
     assert grpc_backend.metadata[0]["x-scope-orgid"] == "tenant-1"
-    assert 0.1 < grpc_backend.timeouts[0] <= 0.3
+    assert 1 < grpc_backend.timeouts[0] <= 10
 
 
 @pytest.mark.parametrize(
@@ -326,10 +331,9 @@ async def test_retry_after_is_obeyed(connect, http_backend, ends, form):
 async def test_a_hanging_backend_costs_the_timeout_and_no_more(connect, grpc_backend, http_backend, ends, kind):
     backend = grpc_backend if kind == "grpc" else http_backend
     backend.script = ["hang", b"" if kind == "grpc" else (200, {}, b"")]
-    queue = await connect(**over(kind, backend, compression="none"))
+    queue = await connect(**over(kind, backend, compression="none", timeout="300ms"))
     began = time.monotonic()
     queue.offer(ends.batch("a"))
-    await asyncio.sleep(0.35)
     await ends.wait()
     assert 0.3 <= time.monotonic() - began < 0.8
     assert len(backend.times) == 2
@@ -341,8 +345,8 @@ async def test_a_grpc_backend_that_comes_back_is_found_within_seconds(connect, e
     queue = await connect(**over("grpc", backend))
     await backend.stop()
     queue.offer(ends.batch("a"))
-    await asyncio.sleep(1.5)
-    assert "UNAVAILABLE" in queue.healthy()
+    await asyncio.sleep(1.5)  # so long that attempts come seldom
+    await until(lambda: "UNAVAILABLE" in (queue.healthy() or ""))
     backend = GrpcBackend()
     backend.port = port
     await backend.start()
@@ -358,8 +362,7 @@ async def test_an_absent_http_backend_is_retried(connect, ends):
     queue = await connect(**over("http", backend))
     await backend.stop()
     queue.offer(ends.batch("a"))
-    await asyncio.sleep(0.1)
-    assert "can't be reached" in queue.healthy()
+    await until(lambda: "can't be reached" in (queue.healthy() or ""))
     assert queue.items == 1
 
 
@@ -434,7 +437,7 @@ async def test_a_huge_http_reply_is_not_read(connect, http_backend, ends):
     queue.offer(ends.batch("a"))
     await ends.wait(within=3)
     assert ends.all == [(Outcome.DELIVERED, "")]
-    await asyncio.sleep(0.1)
+    await until(lambda: http_backend.sent is not None)
     assert http_backend.sent < 64 << 20
     assert rss() - before < 64 << 20
 
@@ -444,6 +447,7 @@ async def test_a_huge_http_refusal_is_not_read(connect, http_backend, ends):
     queue = await connect(**over("http", http_backend))
     queue.offer(ends.batch("a"))
     await ends.wait(within=3)
+    await until(lambda: http_backend.sent is not None)
     assert http_backend.sent < 64 << 20
 
 
@@ -483,8 +487,7 @@ async def test_redirects_are_not_followed(connect, http_backend, ends):
     http_backend.script = [(307, {"Location": f"http://127.0.0.1:{target.port}/v1/traces"}, b"")]
     queue = await connect(**over("http", http_backend, headers={"Authorization": "Bearer hunter2"}))
     queue.offer(ends.batch("a"))
-    await asyncio.sleep(0.15)
-    assert len(http_backend.times) >= 2
+    await until(lambda: len(http_backend.times) >= 2)
     assert target.times == []
     assert "HTTP 307" in queue.healthy()
     await target.stop()
@@ -500,7 +503,7 @@ async def test_no_words_of_the_backend_and_no_secret_reach_the_log(
     backend.script = [denied]
     queue = await connect(**over(kind, backend, headers={"authorization": "Bearer hunter2"}))
     queue.offer(ends.batch("span-name"))
-    await asyncio.sleep(0.2)
+    await until(lambda: len(backend.times) >= 3 and queue.healthy() is not None)
     said = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("butterfly"))
     assert "check endpoint, headers and credentials" in said
     assert said.count("check endpoint") == 1
@@ -577,8 +580,8 @@ async def test_failing_tls_is_retried_and_never_falls_back_to_plaintext(connect,
         tls = {"ca_file": tls["ca_file"]}
     queue = await connect(**secured(tls_backend, host, **tls))
     queue.offer(ends.batch("a"))
+    await until(lambda: queue.healthy() is not None)
     await asyncio.sleep(0.6)
-    assert queue.healthy() is not None
     assert ends.all == []
     assert tls_backend.times == []
 
@@ -599,8 +602,7 @@ async def test_skipping_verification_is_possible_over_http_only(connect, pki, en
 async def test_tls_to_a_plaintext_backend_sends_no_request(connect, http_backend, ends):
     queue = await connect(endpoint=f"https://127.0.0.1:{http_backend.port}", protocol="http")
     queue.offer(ends.batch("a"))
-    await asyncio.sleep(0.2)
-    assert queue.healthy() is not None
+    await until(lambda: queue.healthy() is not None)
     assert http_backend.times == []
 
 
