@@ -55,13 +55,15 @@ def connect(port):
     return sock
 
 
-def receive(sock, wait=2.0):
-    """Whatever comes until the peer closes or is silent for `wait` seconds."""
+def receive(sock, wait=2.0, wanted=None):
+    """Whatever comes until the peer closes, is silent for `wait` seconds, or has said what is `wanted`."""
     sock.settimeout(wait)
     got = b""
     try:
         while chunk := sock.recv(65536):
             got += chunk
+            if wanted is not None and wanted in got:
+                break
     except OSError:
         pass
     return got

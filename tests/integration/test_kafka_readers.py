@@ -28,7 +28,8 @@ def _spans(follower):
 
 
 def _settled(follower):
-    return all(partition.committed == partition.end for partition in follower.partitions.values())
+    found = follower.partitions.values()
+    return bool(found) and all(partition.committed == partition.end for partition in found)
 
 
 async def test_a_rebalance_of_one_reader_is_nothing_to_the_other(topics):

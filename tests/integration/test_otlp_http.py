@@ -273,9 +273,10 @@ async def test_a_big_request_does_not_hold_up_the_loop():
         big = asyncio.create_task(asyncio.to_thread(post, running.ports["http"], payload(150_000)))
         longest = 0.0
         while not big.done():
-            began = time.monotonic()
+            began, used = time.monotonic(), time.process_time()
             await asyncio.sleep(0.005)
-            longest = max(longest, time.monotonic() - began)
+            # Where the process didn't compute meanwhile, the machine was busy with others.
+            longest = max(longest, min(time.monotonic() - began, time.process_time() - used))
         assert big.result()[0] == 200
         assert longest < 0.25
 
@@ -337,10 +338,10 @@ async def test_cors_only_where_it_is_configured():
 async def test_a_long_wait_for_an_answer_is_not_taken_for_slow_headers():
     head = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
     head += b"Content-Length: %d\r\n" % len(payload())
-    options = {"read_header_timeout": "100ms"}
-    async with serving(FakeIntake(delay=0.5), http_options=options) as running:
+    options = {"read_header_timeout": "500ms"}
+    async with serving(FakeIntake(delay=0.7), http_options=options) as running:
         pieces = [head[:20], head[20:], b"Connection: close\r\n\r\n" + payload()[:9], payload()[9:]]
-        got = await asyncio.to_thread(raw, running.ports["http"], *pieces, pause=0.02)
+        got = await asyncio.to_thread(raw, running.ports["http"], *pieces, wait=10, pause=0.02)
         assert got.startswith(b"HTTP/1.1 200 OK\r\n")
         assert len(running.intake.taken) == 1
 
@@ -355,9 +356,9 @@ async def test_whoever_asks_to_go_on_and_vanishes_gives_the_room_back():
         for sock in senders:
             sock.sendall(HEAD + b"Expect: 100-continue\r\n\r\n")
             abort(sock)
-        while not running.intake.asked:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(10):
+            while len(running.intake.asked) < 10 or running.intake.open:
+                await asyncio.sleep(0.01)
         assert len(running.intake.asked) == 10
         assert (running.intake.open, running.intake.granted) == (0, 0)
 
