@@ -1,5 +1,6 @@
 """What several end-to-end tests share."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -24,12 +25,14 @@ def node_modules():
     files = ("package.json", "package-lock.json", "send.cjs", "send_signals.cjs")
     content = b"".join((NPM / name).read_bytes() for name in files)
     folder = CACHE / f"npm-{sha256(content).hexdigest()[:12]}"
-    if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            shutil.copy(NPM / name, folder / name)
-        subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True, timeout=110
-        )
-        (folder / "done").touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process of the same run may be at it
+        if not (folder / "done").exists():
+            for name in files:
+                shutil.copy(NPM / name, folder / name)
+            subprocess.run(
+                ["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True, timeout=110
+            )
+            (folder / "done").touch()
     return folder
