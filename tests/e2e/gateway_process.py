@@ -127,6 +127,16 @@ class Gateway:
         except OSError:
             return 0, ""
 
+    def answer(self, path: str, within: float = 15.0) -> tuple[int, str]:
+        """The same when somebody answers. Raises `AssertionError` when nobody does."""
+        give_up = time.monotonic() + within
+        while True:
+            status, text = self.get(path)
+            if status:
+                return status, text
+            assert time.monotonic() < give_up, f"no answer within {within} s\n{self.log.read_text()}"
+            time.sleep(0.05)
+
     def metrics(self, within: float = 15.0) -> str:
         """The page of metrics. Silence is no page of zeros: raises `AssertionError` when nobody answers."""
         give_up = time.monotonic() + within

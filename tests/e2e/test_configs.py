@@ -81,7 +81,7 @@ def test_it_boots_takes_a_request_and_ends_in_time(path, tmp_path, request):
     if "kafka" in config.get("connectors", {}):
         subprocess.run([*BUTTERFLY, "kafka", "init", "-c", str(made)], check=True, env=HERE, timeout=60)
     with Gateway(config, tmp_path) as gateway:
-        assert gateway.get("/readyz") == (200, "ok\n")
+        assert gateway.answer("/readyz") == (200, "ok\n")
         signals = {name.partition("/")[0] for name in config["service"]["pipelines"]}
         for signal in signals:
             payload = payload_of(Signal(signal))
@@ -97,12 +97,14 @@ def test_it_boots_takes_a_request_and_ends_in_time(path, tmp_path, request):
 
 def exposed(gateway):
     """Every metric that the running gateway shows is in the catalogue, as it is there."""
-    families = [line.split()[2:] for line in gateway.get("/metrics")[1].splitlines() if line.startswith("# TYPE ")]
+    lines = gateway.metrics().splitlines()
+    families = [line.split()[2:] for line in lines if line.startswith("# TYPE ")]
     assert len(families) > 25
     for name, kind in families:
         assert name in CATALOGUE, f"{name} is not in the catalogue"
         assert CATALOGUE[name].kind == kind
-    about = [line.split(" ", 3)[2:] for line in gateway.get("/metrics")[1].splitlines() if line.startswith("# HELP ")]
+    about = [line.split(" ", 3)[2:] for line in lines if line.startswith("# HELP ")]
+    assert len(about) == len(families)
     assert all(CATALOGUE[name].about == text for name, text in about)
 
 
