@@ -99,7 +99,8 @@ def kill_often(tmp_path, prometheus, kills, seed, *, cumulative=False):
             gateway.wait_ready()
         time.sleep(0.5)
         sender.ended.set()
-        sender.join(30)
+        sender.join(60)
+        assert not sender.is_alive(), "the last of it was never taken"
         gateway.drained()
         copies = gateway.metric("butterfly_remote_write_duplicate_deltas_total")
         refused = gateway.metric("butterfly_remote_write_requests_total", outcome="refused")

@@ -162,6 +162,7 @@ def test_the_javascript_sdk_delivers_metrics_and_logs_in_json(tmp_path, node_mod
                 assert (point.count, point.sum) == (1, number / 100 if name == "latency" else number)
                 assert name == "latency" or point.zero_count + sum(point.positive.bucket_counts) == 1
     (scope,) = kept(tmp_path, "logs", ExportLogsServiceRequest()).resource_logs[0].scope_logs
+    assert len(scope.log_records) == count
     for number, record in enumerate(scope.log_records):
         assert record.time_unix_nano == (1_700_000_000_000 + number) * 10**6
         assert (record.severity_number, record.severity_text) == (1 + number % 24, "loud")

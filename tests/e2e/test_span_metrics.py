@@ -33,7 +33,10 @@ def config_in(folder):
 
 
 def reports(path):
-    for line in path.read_text().splitlines():
+    """What the file has; a line that is still being written isn't one."""
+    for line in path.read_text().splitlines(keepends=True):
+        if not line.endswith("\n"):
+            return
         yield json_format.Parse(line.encode(), ExportMetricsServiceRequest())
 
 
