@@ -145,7 +145,9 @@ class Tiers:
         """By partition, what the running members (or these) work through."""
         found: dict[str, dict[str, float]] = {}
         for name in names or self.running():
-            for line in self.members[name].get("/metrics")[1].splitlines():
+            # Who is asked for by name has to answer; of the others some may be starting.
+            page = self.members[name].metrics() if names else self.members[name].get("/metrics")[1]
+            for line in page.splitlines():
                 match = _SAMPLE.fullmatch(line)
                 if match:
                     found.setdefault(match[2], {})[match[1].removeprefix("butterfly_log_")] = float(match[3])
@@ -281,12 +283,14 @@ class Load:
         """Everything that a sender was told beside yes."""
         return {status for each in self.sendings for status in each.runner.tally.statuses}
 
-    def report(self, sink: tuple[Path, ...], *, keep_share: float = 0.1) -> Report:
-        """What all of them sent, against what arrived anywhere."""
-        sent = [each.ledger.sent(each.traffic) for each in self.sendings]
+    def report(self, sink: tuple[Path, ...], *, wait: float, keep_share: float = 0.1) -> Report:
+        """What all of them sent, against what arrived anywhere. `wait`: seconds that the samplers wait."""
+        sent = [each.sent(wait) for each in self.sendings]
         columns = {each.name: np.concatenate([getattr(part, each.name) for part in sent]) for each in fields(SentSpans)}
         slow_over = self.sendings[0].traffic.shape.mix.slow_over
-        return compare(Truth(SentSpans(**columns), slow_over=slow_over), read_sink(sink), keep_share=keep_share)
+        truth = Truth(SentSpans(**columns), slow_over=slow_over)
+        assert truth.must_keep.any(), "there is nothing to lose"
+        return compare(truth, read_sink(sink), keep_share=keep_share)
 
     def told(self, report: Report) -> str:
         """For the test's output."""

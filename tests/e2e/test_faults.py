@@ -11,6 +11,8 @@ import yaml
 from gateway_process import BUTTERFLY, ROOT, Gateway, free_port, quickstart
 from traffic import Sending
 
+READY = "ready: traces"
+
 
 def to_backend(tmp_path, **tail_sampling):
     """The quickstart configuration, with an OTLP backend on a port where nobody listens yet."""
@@ -39,7 +41,7 @@ def test_an_absent_backend_costs_nothing_but_disk(tmp_path):
         sending = Sending(gateway.grpc, rate=3000, duration=5.0, senders=3)
         tally = sending.join()
         assert tally.acked == tally.sent
-        assert gateway.get("/readyz")[0] == 200  # the log takes work in; the backend is the queue's affair
+        assert gateway.answer("/readyz")[0] == 200  # the log takes work in; the backend is the queue's affair
         gateway.kill()
         gateway.start()
         with Gateway(sink, tmp_path / "b") as backend:
@@ -47,7 +49,7 @@ def test_an_absent_backend_costs_nothing_but_disk(tmp_path):
             gateway.terminate()
             backend.drained()
             backend.terminate()
-            report = sending.report(backend.kept_files())
+            report = sending.report(backend.kept_files(), wait=1)
     assert report.holds
 
 
@@ -62,9 +64,17 @@ def test_sigterm_under_load_ends_in_time_and_loses_nothing(tmp_path):
         sending.join()
         gateway.drained()
         gateway.terminate()
-        report = sending.report(gateway.kept_files())
+        report = sending.report(gateway.kept_files(), wait=4)
     print(f"\nended after {took:.2f} s")
     assert report.holds
+
+
+def until_said(gateway, words, times=1, within=20.0):
+    """Wait until the gateway's log has these words so often."""
+    give_up = time.monotonic() + within
+    while gateway.log.read_text().count(words) < times:
+        assert time.monotonic() < give_up, gateway.log.read_text()
+        time.sleep(0.05)
 
 
 def test_a_reload_swaps_a_good_file_in_and_leaves_the_running_one_for_a_bad_one(tmp_path):
@@ -74,20 +84,19 @@ def test_a_reload_swaps_a_good_file_in_and_leaves_the_running_one_for_a_bad_one(
         time.sleep(1)
         gateway.file.write_text("receivers: {otlp: {protocolls: }}\n")
         os.kill(gateway.pid, signal.SIGHUP)
-        time.sleep(1)
-        assert "protocolls" in gateway.log.read_text()
-        assert gateway.get("/readyz")[0] == 200
+        until_said(gateway, "protocolls")
+        assert gateway.answer("/readyz")[0] == 200
         config["processors"]["tail_sampling"]["decision_wait"] = "1s"
         gateway.file.write_text(yaml.safe_dump(config))
         os.kill(gateway.pid, signal.SIGHUP)
-        time.sleep(1)
+        until_said(gateway, READY, 2)
         gateway.wait_ready()
         time.sleep(2)
         sending.runner.stop()
         sending.join()
         gateway.drained()
         gateway.terminate()
-        assert sending.report(gateway.kept_files()).holds
+        assert sending.report(gateway.kept_files(), wait=1).holds
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root to mount a small disk")
@@ -106,12 +115,12 @@ def test_a_full_disk_refuses_and_resumes_without_a_restart(tmp_path):
             while not gateway.metric("butterfly_log_refused_total"):
                 assert sending.running, "the disk never filled up"
                 time.sleep(0.1)
-            assert gateway.get("/livez")[0] == 200
+            assert gateway.answer("/livez")[0] == 200
             (disk / "ballast").unlink()
             tally = sending.join()
             gateway.drained()
             gateway.terminate()
-            report = sending.report(gateway.kept_files())
+            report = sending.report(gateway.kept_files(), wait=8)
         print(f"\n{tally.retries} retries")
         print("\n".join(report.lines()))
         assert tally.retries > 0

@@ -19,7 +19,7 @@ def test_must_keep_traces_are_kept_whole_and_the_rest_at_one_in_ten(tmp_path):
         assert decided + delivered == tally.sent  # the ledger, seen from outside
         assert gateway.metric("butterfly_leaked_acks_total") == 0
         gateway.terminate()
-        report = sending.report(gateway.kept_files())
+        report = sending.report(gateway.kept_files(), wait=3)
     print("\n" + "\n".join(report.lines()))
     assert report.must_keep_traces > 100
     assert report.holds
@@ -33,7 +33,7 @@ def test_http_senders_are_served_alike(tmp_path):
         assert tally.acked == tally.sent
         gateway.drained()
         gateway.terminate()
-        assert sending.report(gateway.kept_files()).nothing_lost
+        assert sending.report(gateway.kept_files(), wait=1).nothing_lost
 
 
 def test_late_spans_follow_the_verdict_also_after_a_restart(tmp_path):
@@ -53,6 +53,6 @@ def test_late_spans_follow_the_verdict_also_after_a_restart(tmp_path):
         gateway.drained()
         assert gateway.metric("butterfly_sampling_late_spans_total") > 0
         gateway.terminate()
-        report = sending.report(gateway.kept_files())
+        report = sending.report(gateway.kept_files(), wait=4)
     print("\n" + "\n".join(report.lines()))
     assert report.nothing_lost

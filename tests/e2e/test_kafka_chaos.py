@@ -60,7 +60,7 @@ def kill_often(tmp_path, brokers, kills, rate, seed):
         recoveries.append(tiers.recovery())
         load.stop()
         tiers.finish()
-        report = load.report(tiers.kept_files())
+        report = load.report(tiers.kept_files(), wait=wait_s)
     print(f"\n{kills} kills, slowest recovery {max(recoveries):.1f} s\n{load.told(report)}")
     assert report.nothing_lost
     assert report.unknown == 0
@@ -92,7 +92,7 @@ def test_a_member_with_a_name_dies_and_comes_back_without_a_rebalance(tmp_path, 
         assert tiers.places("sampler-2").keys() == before
         load.stop()
         tiers.finish()
-        report = load.report(tiers.kept_files())
+        report = load.report(tiers.kept_files(), wait=2)
     print(f"\nrecovery {recovery:.1f} s\n{load.told(report)}")
     assert report.nothing_lost
     assert report.refused == report.unknown == load.retries == 0
@@ -120,7 +120,7 @@ def rebalance(tmp_path, brokers, rounds, rate, pause_s):
             time.sleep(max(0.0, pause_s - recoveries[-1]))
         load.stop()
         tiers.finish()
-        report = load.report(tiers.kept_files())
+        report = load.report(tiers.kept_files(), wait=2)
     print(f"\n{rounds} rebalances, slowest recovery {max(recoveries):.1f} s\n{load.told(report)}")
     assert report.nothing_lost
     assert report.refused == report.unknown == load.retries == 0
@@ -162,7 +162,7 @@ def suspend_often(tmp_path, brokers, times, rate):
             lost += losses(zombie) - before
         load.stop()
         tiers.finish()
-        report = load.report(tiers.kept_files())
+        report = load.report(tiers.kept_files(), wait=2)
     print(f"\nsuspended {times} times; {lost} times a partition was found to be another's by writing")
     print(load.told(report))
     assert report.nothing_lost

@@ -71,8 +71,8 @@ def one_of_each(tiers):
 def live_but_not_ready(tiers):
     for name in tiers.running():
         member = tiers.members[name]
-        status, why = member.get("/readyz")
-        assert member.get("/livez")[0] == 200
+        status, why = member.answer("/readyz")
+        assert member.answer("/livez")[0] == 200
         assert status == 503
         assert "kafka" in why
 
@@ -97,6 +97,7 @@ def test_a_broker_that_is_down_at_the_start_is_no_error(tmp_path, own_broker):
             member.start(wait=False)
         tiers.until(lambda: all(each.get("/livez")[0] == 200 for each in tiers.members.values()), "live")
         time.sleep(4)  # longer than a start waits for a first look at the topics
+        tiers.until(lambda: all("kafka" in each.get("/readyz")[1] for each in tiers.members.values()), "started")
         live_but_not_ready(tiers)
         knocking = Knocking(ingest[0])
         tiers.until(lambda: len(knocking.answers) > 3, "answered")
@@ -108,7 +109,7 @@ def test_a_broker_that_is_down_at_the_start_is_no_error(tmp_path, own_broker):
         tiers.until(lambda: load.sent > 4000, "sent")
         load.stop()
         tiers.finish()
-        report = load.report(tiers.kept_files())
+        report = load.report(tiers.kept_files(), wait=1)
     print(f"\nready {took:.1f} s after the broker\n{load.told(report)}")
     assert {status for status, *_ in knocking.answers} == {503}
     assert all(after.isdigit() for _, after, _ in knocking.answers)
@@ -137,7 +138,7 @@ def broker_stopped(tmp_path, cluster, *, down_s, rate, wait_s):
         knocking.stop()
         load.stop()
         tiers.finish(within=wait_s + 40.0)
-        report = load.report(tiers.kept_files())
+        report = load.report(tiers.kept_files(), wait=wait_s)
     slowest = max(took for *_, took in knocking.answers)
     told_no = [(status, after) for status, after, _ in knocking.answers if status != 200]
     print(f"\nready {ready:.1f} s and caught up {recovery:.1f} s after the broker; {len(told_no)} of")
@@ -182,7 +183,7 @@ def lose_brokers(tmp_path, cluster, *, losses, rate, pause_s):
             time.sleep(pause_s)
         load.stop()
         tiers.finish()
-        report = load.report(tiers.kept_files())
+        report = load.report(tiers.kept_files(), wait=WAIT_S)
     print(f"\n{losses} brokers lost, slowest recovery {max(recoveries):.1f} s\n{load.told(report)}")
     assert report.holds
     assert max(recoveries) < 15

@@ -23,7 +23,7 @@ def test_must_keep_traces_are_kept_whole_and_the_rest_at_one_in_ten(tmp_path, ka
         filtered = sum(each.metric("butterfly_filtered_items_total", pipeline=SAMPLE) for each in samplers)
         delivered = sum(each.metric("butterfly_delivered_items_total", pipeline=SAMPLE) for each in samplers)
         gateways.finish()
-        report = load.report(gateways.kept_files())
+        report = load.report(gateways.kept_files(), wait=2)
     print("\n" + load.told(report))
     assert (load.retries, report.refused, report.unknown) == (0, 0, 0)
     assert accepted == filtered + delivered == report.sent  # the ledger, seen from outside

@@ -32,7 +32,7 @@ def kill_often(tmp_path, kills, rate, seed):
         gateway.drained()
         assert gateway.metric("butterfly_leaked_acks_total") == 0
         gateway.terminate()
-        report = sending.report(gateway.kept_files())
+        report = sending.report(gateway.kept_files(), wait=8)
     print(f"\n{kills} kills, {tally.retries} retries, slowest recovery {max(recovery):.2f} s")
     print("\n".join(report.lines()))
     return report, recovery

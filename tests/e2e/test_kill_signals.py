@@ -113,8 +113,9 @@ def kill_often(folder, kills, rate, seed, decision_wait="8s"):
         assert gateway.metric("butterfly_leaked_acks_total") == 0
         assert gateway.metric("butterfly_log_lost_records_total") == 0
         gateway.terminate()
-    sampled = sending.report((folder / "kept.jsonl",))
-    strict = sending.report((folder / "strict.jsonl",), keep_share=0.0)
+    wait = float(decision_wait.removesuffix("s"))
+    sampled = sending.report((folder / "kept.jsonl",), wait=wait)
+    strict = sending.report((folder / "strict.jsonl",), wait=wait, keep_share=0.0)
     truth = Truth(sending.ledger.sent(sending.traffic), everything=True)
     archived = compare(truth, read_sink((folder / "archive.jsonl",)))
     print(f"\n{kills} kills, {', '.join(f'{len(each)} {signal}' for signal, each in acked.items())}")

@@ -17,11 +17,11 @@ def fill(tmp_path, wait_s, rate, senders=8, batch=200):
         )
         peak, most_open, first_decision = 0, 0.0, None
         began = time.monotonic()
-        while sending.running:
+        while sending.running or (first_decision is None and time.monotonic() < began + 3 * wait_s):
             peak = max(peak, gateway.rss())
             most_open = max(most_open, gateway.metric("butterfly_sampling_open_traces"))
             if first_decision is None and gateway.metric("butterfly_sampling_traces_total"):
-                first_decision = time.monotonic() - began
+                first_decision = time.monotonic() - sending.runner._began
             time.sleep(0.5)
         tally = sending.join()
         early = gateway.metric("butterfly_sampling_early_decisions_total")
@@ -29,7 +29,7 @@ def fill(tmp_path, wait_s, rate, senders=8, batch=200):
         gateway.drained(within=wait_s + 60)
         peak = max(peak, gateway.rss())
         gateway.terminate()
-        report = sending.report(gateway.kept_files())
+        report = sending.report(gateway.kept_files(), wait=wait_s)
     print(
         f"\n{tally.sent:,} spans at {rate:,}/s, wait {wait_s} s: most open traces {most_open:,.0f}, "
         f"peak RSS {peak / 2**20:.0f} MiB, CPU {cpu:.1%} of a core, first decision after {first_decision} s"

@@ -10,6 +10,7 @@ from pillars import (
     assert_exemplars,
     assert_samples,
     assert_traces,
+    decision_wait_of,
     scrubbed,
     three_pillars,
     traces_in,
@@ -41,11 +42,13 @@ def judge(gateway, backends, traffic, *, spans=None, copies=False):
     prometheus, victoria_logs, jaeger = backends
     until = time.time() + 60
     sent = {signal: scrubbed(gateway, signal, traffic.sent(signal)) for signal in traffic.tally.signals}
-    kept, traces = assert_traces(jaeger, sent["traces"], before=spans)
+    late = traffic.late(decision_wait_of(gateway))
+    kept, traces = assert_traces(jaeger, sent["traces"], late, before=spans)
     samples = assert_samples(prometheus, sent["metrics"], until)
     exemplars = assert_exemplars(prometheus, sent["metrics"], kept, until)
     entries = assert_entries(victoria_logs, sent["logs"], copies=copies)
     print(f"\n{samples} samples, {exemplars} exemplars, {entries} entries, {len(kept)} of {traces} traces kept")
+    print(f"{len(late)} spans came later than the wait")
     assert samples > 5000
     assert exemplars > 10
     assert entries == traffic.tally.signals["logs"].sent > 300
@@ -67,7 +70,7 @@ def test_everything_arrives_equal(tmp_path, backends):
 def test_every_backend_restarts_and_the_gateway_is_killed_meanwhile(tmp_path, backends):
     prometheus, victoria_logs, jaeger = backends
     with started(tmp_path, backends, "4s") as gateway:
-        traffic = Traffics(gateway, seed=12, temporality="mixed", duration=4.0)
+        traffic = Traffics(gateway, seed=12, temporality="mixed", spans=3200)
         time.sleep(0.7)
         for server in (prometheus, victoria_logs):
             server.stop()
@@ -94,7 +97,7 @@ def test_every_backend_restarts_and_the_gateway_is_killed_meanwhile(tmp_path, ba
 def test_kills_lose_nothing(tmp_path, backends):
     rng = random.Random(7)
     with started(tmp_path, backends, "20s") as gateway:
-        patient = {"duration": 3600.0, "retry_for": 3600.0, "drain": 120.0}
+        patient = {"spans": None, "duration": 3600.0, "retry_for": 3600.0, "drain": 120.0}
         traffic = Traffics(gateway, seed=13, temporality="mixed", **patient)
         for _ in range(25):
             time.sleep(rng.uniform(0.2, 2.0))

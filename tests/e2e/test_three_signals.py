@@ -25,9 +25,9 @@ def three(tmp_path, **tail_sampling):
     return config
 
 
-def judge(sending, gateway, tmp_path):
+def judge(sending, gateway, tmp_path, wait):
     reports = (
-        sending.report(gateway.kept_files()),
+        sending.report(gateway.kept_files(), wait=wait),
         sending.metric_report((tmp_path / "metrics.jsonl",)),
         sending.log_report((tmp_path / "logs.jsonl",)),
     )
@@ -50,11 +50,12 @@ def test_everything_arrives_as_it_was_sent(tmp_path, protocol):
         )
         tally = sending.join()
         assert tally.acked == tally.sent
+        assert tally.signals.keys() == {"traces", "metrics", "logs"}
         gateway.drained()
         for signal, counts in tally.signals.items():
             assert gateway.metric("butterfly_accepted_items_total", pipeline=f"{signal}/ingest") == counts.acked
         gateway.terminate()
-        reports = judge(sending, gateway, tmp_path)
+        reports = judge(sending, gateway, tmp_path, 1)
     assert all(report.holds for report in reports)
 
 
@@ -81,5 +82,5 @@ def test_kills_lose_nothing_of_any_signal(tmp_path):
         assert min(counts.acked for counts in tally.signals.values()) > 1_000
         gateway.drained()
         gateway.terminate()
-        reports = judge(sending, gateway, tmp_path)
+        reports = judge(sending, gateway, tmp_path, 8)
     assert all(report.holds for report in reports)

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from pillars import EVERYTHING, request_of
@@ -40,11 +41,17 @@ class Pointer:
 
 
 class Sent:
-    """What was acknowledged: `spans` by trace id, `records` of logs."""
+    """What was acknowledged: `spans` by trace id, `records` of logs.
 
-    def __init__(self, sendings: Iterable[Sending]) -> None:
+    `unheard` are traces with an error line that was not acknowledged `wait` seconds after the first of their spans was
+    sent: an outage or a busy machine held it up, and it may come after their verdict.
+    """
+
+    def __init__(self, sendings: Iterable[Sending], wait: float) -> None:
+        self._wait = wait
         self.spans: dict[str, set[str]] = defaultdict(set)
         self.records: list[LogItem] = []
+        self.unheard: set[str] = set()
         self.calls: Counter[Place] = Counter()
         for sending in sendings:
             self._add(sending)
@@ -55,7 +62,19 @@ class Sent:
         columns = (spans.high[acked], spans.low[acked], spans.span[acked])
         for high, low, span in zip(*(column.tolist() for column in columns), strict=True):
             self.spans[f"{high:016x}{low:016x}"].add(f"{span:016x}")
-        for outcome, record in sent_records(sending.ledger, sending.traffic):
+        first: dict[str, float] = {}
+        for high, low, at in zip(spans.high.tolist(), spans.low.tolist(), spans.at.tolist(), strict=True):
+            trace = f"{high:016x}{low:016x}"
+            first[trace] = min(first.get(trace, inf), at / 1e9)
+        requests = sending.traffic.logs.requests
+        settled = (
+            sending.runner.settled["logs", cycle, request]
+            for cycle, request in sending.ledger.logs
+            for _ in range(len(requests[request]))
+        )
+        for at, (outcome, record) in zip(settled, sent_records(sending.ledger, sending.traffic), strict=True):
+            if record.severity >= ERROR and at > first.get(trace_of(record), inf) + self._wait:
+                self.unheard.add(trace_of(record))
             # Some ids pass for the numbers of cards or accounts, and the scrubber masks what a line is found by.
             if outcome is Outcome.ACKED and not looks_personal(uid(record)):
                 self.records.append(record)
