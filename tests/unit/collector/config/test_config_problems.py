@@ -12,8 +12,8 @@ def test_the_nearest_name_is_suggested():
 
 def test_nothing_is_suggested_where_it_would_take_long():
     names = [f"traces/pipeline{number}" for number in range(20_000)]
-    began = time.perf_counter()
+    began = time.thread_time()
     for word in names[:1000]:
         assert did_you_mean(word + "x", names) == ""
     assert did_you_mean("receivers" * 10_000, ["receivers" * 10_000]) == ""
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5

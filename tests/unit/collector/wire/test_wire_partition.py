@@ -251,9 +251,9 @@ def test_a_scope_goes_only_where_its_spans_go() -> None:
     rnd = random.Random(3)
     header = field(b"\x0a", field(b"\x0a", b"io.opentelemetry.library"))
     payload = request(*[scope(span(rnd.randbytes(16)), header=header) for _ in range(100_000)])
-    begin = time.process_time()
+    begin = time.thread_time()
     parts = partition_spans(payload, 1000, UNLIMITED)
-    assert time.process_time() - begin < 1
+    assert time.thread_time() - begin < 1
     assert sum(leaves for _, _, leaves in parts) == 100_000
     assert sum(len(part) for _, part, _ in parts) < len(payload) + 1000 * 8
 
@@ -270,13 +270,13 @@ def test_millions_of_empty_things_cost_little() -> None:
     holes = request(scope(b"\x12\x00\xb8\x3f\x05" * 300_000))
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = peak_kib()
-    begin = time.process_time()
+    begin = time.thread_time()
     assert partition_spans(spans, 1000, UNLIMITED)[0][1] is spans
     assert sum(leaves for _, _, leaves in partition_spans(spans, 1000, len(spans) // 2)) == 1_000_000
     assert partition_spans(scopes, 1000, UNLIMITED) == []
     assert sum(points for _, _, points in partition_metrics(lonely, 1000, len(lonely) // 2)) == 200_000
     assert sum(leaves for _, _, leaves in partition_logs(holes, 1000, len(holes) - 1)) == 300_000
-    assert time.process_time() - begin < 2
+    assert time.thread_time() - begin < 2
     assert peak_kib() - before < 120 * 1024
 
 

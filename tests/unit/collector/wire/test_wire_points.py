@@ -205,11 +205,11 @@ def test_too_many_points_or_metrics_are_refused_before_anything_is_allocated() -
     metrics = request(*[b""] * 1_000_000)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = peak_kib()
-    begin = time.process_time()
+    begin = time.thread_time()
     for payload in (points, metrics):
         with pytest.raises(Malformed, match="too many items"):
             validate_metrics(payload, max_points=100_000)
-    assert time.process_time() - begin < 1
+    assert time.thread_time() - begin < 1
     assert peak_kib() - before < 1024
     assert validate_metrics(points, max_points=2_000_000).count == 2_000_000
 

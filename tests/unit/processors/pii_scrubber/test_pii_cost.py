@@ -20,10 +20,10 @@ def nanoseconds_a_byte(requests, scrubber=None):
     best = float("inf")
     for _ in range(4):
         scrub = (scrubber or make()).scrub
-        begin = time.process_time_ns()
+        begin = time.thread_time_ns()
         for request in requests:
             scrub("traces", request)
-        best = min(best, time.process_time_ns() - begin)
+        best = min(best, time.thread_time_ns() - begin)
     return best / sum(map(len, requests))
 
 
@@ -44,10 +44,10 @@ def test_new_ids_cost_little_more_than_their_hashes():
     digest, values = Pepper("k1", b"a pepper for the benchmark").digest, [b"%d" % number for number in range(6000)]
     hashes = float("inf")
     for _ in range(4):
-        begin = time.process_time_ns()
+        begin = time.thread_time_ns()
         for value in values:
             digest(value)
-        hashes = min(hashes, time.process_time_ns() - begin)
+        hashes = min(hashes, time.thread_time_ns() - begin)
     cost = nanoseconds_a_byte(requests) * sum(map(len, requests))
     print(f"\n{cost / hashes:.2f} times")
     assert cost < 2 * hashes
@@ -104,9 +104,9 @@ def test_many_keys_that_need_a_pattern_are_asked_for_once(usual):
     def cost(count):
         body = b"".join(field(9, field(1, b"key.%d" % number)) for number in range(count))
         scrubber = Scrubber(ValueDetectors(()), rules, digest=bytes)
-        begin = time.process_time_ns()
+        begin = time.thread_time_ns()
         scrubber.scrub("traces", field(1, field(2, field(2, body))))
-        return time.process_time_ns() - begin
+        return time.thread_time_ns() - begin
 
     small = min(cost(2000) for _ in range(3)) / 2000
     large = min(cost(20_000) for _ in range(3)) / 20_000

@@ -308,9 +308,9 @@ def test_an_unknown_field_is_never_searched_for_long():
     empty = wrapped(1, b"a@b") + b"\x0a\x00" * 400_000
     for unknown in (deep, fields, empty):
         payload = wrapped(1, wrapped(1, wrapped(12, unknown)))
-        begin = time.process_time()
+        begin = time.thread_time()
         Scrubber(ValueDetectors(KIND_NAMES), KeyRules(()), digest=bytes).scrub("traces", payload)
-        assert time.process_time() - begin < 2
+        assert time.thread_time() - begin < 2
 
 
 def test_an_unknown_field_that_is_nested_too_deep_goes():

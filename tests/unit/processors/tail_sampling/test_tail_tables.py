@@ -273,7 +273,7 @@ def test_ids_that_differ_in_one_half_only_are_as_fast_as_others():
     taken = []
     for hi, lo in (ids(count), (same, counting), (counting, same)):
         table = TraceTable(VerdictTable(9, 9), max_traces=count)
-        began = time.perf_counter()
+        began = time.thread_time()
         feed(table, 0, 0, hi, lo)
-        taken.append(time.perf_counter() - began)
+        taken.append(time.thread_time() - began)
     assert max(taken[1:]) < 10 * taken[0] + 0.05
