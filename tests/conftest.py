@@ -7,6 +7,7 @@ import pytest
 from tests.servers.backend import ServerMissingError
 from tests.servers.jaeger_server import Jaeger
 from tests.servers.kafka_cluster import KafkaCluster, KafkaMissingError, kafka_jars
+from tests.servers.loki_server import Loki
 from tests.servers.prometheus_server import Prometheus
 from tests.servers.victoria_logs_server import VictoriaLogs
 
@@ -52,6 +53,13 @@ def prometheus_v1(tmp_path_factory):
 def victoria_logs(tmp_path_factory):
     """A running `VictoriaLogs` for one module; who stops it starts it again."""
     with needed(lambda: VictoriaLogs(tmp_path_factory.mktemp("victoria-logs"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def loki(tmp_path_factory):
+    """A running `Loki` 2.2.1 for one module; who stops it starts it again."""
+    with needed(lambda: Loki(tmp_path_factory.mktemp("loki"))) as server:
         yield server
 
 

@@ -36,10 +36,13 @@ class GoProgram:
 _PROMETHEUS = ("prometheus", "v0.316.0", "github.com/prometheus/prometheus/cmd/")
 # Without the ways to discover targets in other people's clouds: half the build. There is no web page either.
 _SLIM = ("remove_all_sd", "-X github.com/prometheus/common/version.Version=3.16.0")
+_LOKI = ("", "-X github.com/grafana/loki/pkg/build.Version=2.2.1")
 GO_PROGRAMS = {
     "victoria-logs": GoProgram("victoria-logs", "v1.52.1", "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs"),
     "prometheus": GoProgram(*_PROMETHEUS[:2], _PROMETHEUS[2] + "prometheus", *_SLIM),
     "promtool": GoProgram(*_PROMETHEUS[:2], _PROMETHEUS[2] + "promtool", *_SLIM),
+    # v2.2.1 of April 2021: the last release under the Apache licence. Later ones are under the AGPL and stay out.
+    "loki": GoProgram("loki", "v1.6.2-0.20210406003638-babea82ef558", "github.com/grafana/loki/cmd/loki", *_LOKI),
     "jaeger": GoProgram("jaeger", "v1.62.0", "github.com/jaegertracing/jaeger/cmd/jaeger"),
 }
 JAVA_SERVERS = ("kafka",)
