@@ -41,14 +41,16 @@ class Verdict:
     wish_ns: int | None = None
 
 
+# Loki's own words in small letters: releases differ in the large ones.
 _REASONS = (
     (b"timestamp too old", "too_old"),
     (b"too far behind", "too_far_behind"),
     (b"out of order", "too_far_behind"),
     (b"timestamp too new", "too_far_ahead"),
     (b"max entry size", "line_too_long"),
-    (b"structured metadata too", "structured_metadata_too_large"),
+    (b"structured metadata", "structured_metadata_too_large"),
     (b"label", "invalid_labels"),
+    (b"parse error", "invalid_labels"),  # of the part of Loki that reads them again
 )
 _BY_STATUS = {
     413: Meaning.TOO_LARGE,
@@ -68,9 +70,10 @@ def verdict(answer: Answer, *, otlp: bool) -> Verdict:
             return Verdict(Meaning.REFUSED, "the backend took a part of it", "partial_success")
         return Verdict(Meaning.TAKEN, said)
     meaning = _BY_STATUS.get(status) or _BY_CLASS.get(status // 100, Meaning.DENIED)
-    if meaning is Meaning.REFUSED and b"allow_structured_metadata" in answer.body:
+    words = answer.body.lower()
+    if meaning is Meaning.REFUSED and (b"allow_structured_metadata" in words or b"feature is disallowed" in words):
         return Verdict(Meaning.DENIED, "Loki takes no structured metadata: set limits_config.allow_structured_metadata")
-    reason = next((word for text, word in _REASONS if text in answer.body), "refused")
+    reason = next((word for text, word in _REASONS if text in words), "refused")
     if meaning is Meaning.TOO_LARGE:
         reason = "too_large"
     elif meaning is Meaning.FAILING:

@@ -132,7 +132,7 @@ class FakeLoki:
             sum(len(line.encode()) + sum(len(n) + len(v) for n, v in pairs) for _, _, line, pairs in entries)
             > self.burst
         ):
-            return 429, {}, "Ingestion rate limit exceeded"
+            return 429, {}, "Ingestion rate limit exceeded (limit: 4194304 bytes/sec)"
         if any(self.crash(line) for _, _, line, _ in entries):
             return 500, {}, "boom"
         wrong = []
@@ -152,7 +152,7 @@ class FakeLoki:
         try:
             found = parse_labels(labels)
         except ValueError:
-            return f"error parsing labels {labels}"
+            return f"Error parsing labels '{labels}' with error: 1:2: parse error"
         if not found:
             return "error at least one label pair is required per stream"
         if list(found) != sorted(found) or not all(found.values()):
@@ -166,7 +166,7 @@ class FakeLoki:
         if when > self.wall() + 600 * 10**9:
             return f"entry for stream '{labels}' has timestamp too new"
         if len(line.encode()) > 256 << 10:
-            return f"max entry size '262144' bytes exceeded for stream '{labels}'"
+            return f"Max entry size '262144' bytes exceeded for stream '{labels}' while adding an entry"
         if pairs and not self.metadata:
             return "includes structured metadata, see limits_config.allow_structured_metadata"
         if len(pairs) > 128 or sum(len(n.encode()) + len(v.encode()) for n, v in pairs) > 64 << 10:
@@ -175,5 +175,5 @@ class FakeLoki:
         if len(set(names)) != len(names) or not all(_PAIR.fullmatch(f'{name}=""') for name in names):
             return f"stream '{labels}' has structured metadata too odd"
         if self.poison(line):
-            return "entry with timestamp ignored, reason: 'entry too far behind'"
+            return f"entry with timestamp T ignored, reason: 'entry too far behind' for stream: {labels},"
         return None
