@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -52,6 +53,8 @@ _REASONS = (
     (b"label", "invalid_labels"),
     (b"parse error", "invalid_labels"),  # of the part of Loki that reads them again
 )
+_VALUES = re.compile(rb"""="(?:[^"\\]|\\.)*"|value too long: '.*""", re.DOTALL)
+"""Values of labels that an answer names: they are the senders' words and not Loki's."""
 _BY_STATUS = {
     413: Meaning.TOO_LARGE,
     429: Meaning.LIMITED,
@@ -70,7 +73,7 @@ def verdict(answer: Answer, *, otlp: bool) -> Verdict:
             return Verdict(Meaning.REFUSED, "the backend took a part of it", "partial_success")
         return Verdict(Meaning.TAKEN, said)
     meaning = _BY_STATUS.get(status) or _BY_CLASS.get(status // 100, Meaning.DENIED)
-    words = answer.body.lower()
+    words = _VALUES.sub(b"", answer.body).lower()
     if meaning is Meaning.REFUSED and (b"allow_structured_metadata" in words or b"feature is disallowed" in words):
         return Verdict(Meaning.DENIED, "Loki takes no structured metadata: set limits_config.allow_structured_metadata")
     reason = next((word for text, word in _REASONS if text in words), "refused")

@@ -36,6 +36,16 @@ def test_a_refusal_is_named_by_lokis_words(text, reason):
     assert (found.meaning, found.reason) == (Meaning.REFUSED, reason)
 
 
+@pytest.mark.parametrize(
+    "value", ["timestamp too old", "label", 'a\\"label', "allow_structured_metadata", "feature is disallowed"]
+)
+def test_what_a_sender_calls_itself_is_none_of_lokis_words(value):
+    found = said(f"entry with timestamp T ignored, reason: 'new in this release' for stream: {{app=\"{value}\"}},")
+    assert (found.meaning, found.reason) == (Meaning.REFUSED, "refused")
+    found = said(f"stream '{{app=\"{value}\"}}' has label value too long: '{value}'")
+    assert (found.meaning, found.reason) == (Meaning.REFUSED, "invalid_labels")
+
+
 @pytest.mark.parametrize("option", ["allow_structured_metadata", "structured_metadata"])
 def test_a_loki_that_takes_no_structured_metadata_is_to_be_repaired(option):
     text = f"stream '{STREAM}' includes structured metadata, but this feature is disallowed. See limits_config.{option}"
