@@ -55,6 +55,8 @@ _REASONS = (
 )
 _VALUES = re.compile(rb"""="(?:[^"\\]|\\.)*"|value too long: '.*""", re.DOTALL)
 """Values of labels that an answer names: they are the senders' words and not Loki's."""
+_TOO_LARGE = b"message larger than max"
+"""Loki's parts talk by gRPC, whose limit a push meets after that of HTTP: with a 500."""
 _BY_STATUS = {
     413: Meaning.TOO_LARGE,
     429: Meaning.LIMITED,
@@ -76,6 +78,8 @@ def verdict(answer: Answer, *, otlp: bool) -> Verdict:
     words = _VALUES.sub(b"", answer.body).lower()
     if meaning is Meaning.REFUSED and (b"allow_structured_metadata" in words or b"feature is disallowed" in words):
         return Verdict(Meaning.DENIED, "Loki takes no structured metadata: set limits_config.allow_structured_metadata")
+    if meaning is Meaning.FAILING and _TOO_LARGE in words:
+        meaning = Meaning.TOO_LARGE
     reason = next((word for text, word in _REASONS if text in words), "refused")
     if meaning is Meaning.TOO_LARGE:
         reason = "too_large"

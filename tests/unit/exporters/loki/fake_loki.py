@@ -44,12 +44,23 @@ def parse_labels(text):
 class FakeLoki:
     """`requests` are (path, headers, answered status). `kept`: {(labels, time, line): metadata}."""
 
-    def __init__(self, *, wall=time.time_ns, tenant=None, burst=6 << 20, most_bytes=100 << 20, metadata=True):
+    def __init__(
+        self,
+        *,
+        wall=time.time_ns,
+        tenant=None,
+        burst=6 << 20,
+        most_bytes=100 << 20,
+        metadata=True,
+        most_message=4 << 20,
+    ):
         self.wall = wall
         self.tenant = tenant
         self.burst = burst
         self.most_bytes = most_bytes
         self.metadata = metadata
+        self.most_message = most_message
+        """Bytes of a push before compression that its parts hand on to each other."""
         self.poison = lambda line: "poison" in line
         self.crash = lambda line: "crash" in line
         self.script = []
@@ -133,6 +144,8 @@ class FakeLoki:
             > self.burst
         ):
             return 429, {}, "Ingestion rate limit exceeded (limit: 4194304 bytes/sec)"
+        if len(cramjam.snappy.decompress_raw(body) if request.path.endswith("/push") else body) > self.most_message:
+            return 500, {}, "rpc error: code = ResourceExhausted desc = grpc: received message larger than max"
         if any(self.crash(line) for _, _, line, _ in entries):
             return 500, {}, "boom"
         wrong = []

@@ -50,3 +50,10 @@ def test_what_a_sender_calls_itself_is_none_of_lokis_words(value):
 def test_a_loki_that_takes_no_structured_metadata_is_to_be_repaired(option):
     text = f"stream '{STREAM}' includes structured metadata, but this feature is disallowed. See limits_config.{option}"
     assert said(text).meaning is Meaning.DENIED
+
+
+def test_a_push_that_lokis_parts_cannot_hand_on_is_too_large():
+    text = "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (4300921 vs. 4194304)\n"
+    found = said(text, 500)
+    assert (found.meaning, found.reason) == (Meaning.TOO_LARGE, "too_large")
+    assert said("rpc error: code = Unavailable", 500).meaning is Meaning.FAILING

@@ -345,6 +345,15 @@ async def test_a_push_that_is_too_large_is_split(rig, loki):
     assert [(reason, len(bodies)) for reason, bodies in one.dead()] == [("too_large", 1)]
 
 
+async def test_a_push_that_lokis_parts_cannot_hand_on_is_split_at_once(rig, loki):
+    one = await rig()
+    loki.most_message = 3000
+    lines = [f"line {n}" for n in range(300)]
+    await one.deliver(request([*lines, "x" * 4000]))
+    assert loki.lines() == sorted(lines)
+    assert one.dead() == [("too_large", ["x" * 4000])]
+
+
 async def test_pushes_stay_below_the_size_that_loki_ever_takes(rig, loki):
     one = await rig(limits={"max_push_size": 20_000})
     loki.burst = 20_000
