@@ -27,7 +27,7 @@ class LimitOptions(Options):
     max_line_size_truncate: bool = option(True, about="Cut what is longer; otherwise it is refused.")
     reject_old_samples_max_age: Duration = option(seconds(168 * 3600), about="Older entries are refused; 0 for none.")
     creation_grace_period: Duration = option(seconds(600), about="Entries further ahead are refused; 0 for none.")
-    max_push_size: Size = option(4 << 20, about="Bytes of one push before compression, where entries allow it.", gt=0)
+    max_push_size: Size = option(3 << 20, about="Bytes of one push before compression, where entries allow it.", gt=0)
 
 
 class AttributeOptions(Options):

@@ -39,6 +39,7 @@ def test_the_defaults_are_lokis_and_without_problems():
     assert warnings() == []
     limits = parsed().plan.limits
     assert (limits.max_line_size, limits.max_age, limits.max_ahead) == (262144, 604800 * 10**9, 600 * 10**9)
+    assert parsed().limits.max_push_size == 3 << 20, "what Loki adds fits into the 4 MiB of its own messages"
 
 
 @pytest.mark.parametrize(
