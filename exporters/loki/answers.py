@@ -57,11 +57,12 @@ _VALUES = re.compile(rb"""="(?:[^"\\]|\\.)*"|value too long: '.*""", re.DOTALL)
 """Values of labels that an answer names: they are the senders' words and not Loki's."""
 _TOO_LARGE = b"message larger than max"
 """Loki's parts talk by gRPC, whose limit a push meets after that of HTTP: with a 500."""
+# 260 is what Loki 3 answers where its operator has blocked the ingestion, and nothing was stored.
 _BY_STATUS = {
     413: Meaning.TOO_LARGE,
     429: Meaning.LIMITED,
     **dict.fromkeys((408, 502, 503, 504), Meaning.LATER),
-    **dict.fromkeys((401, 403, 404, 405, 407, 415, 501), Meaning.DENIED),
+    **dict.fromkeys((260, 401, 403, 404, 405, 407, 415, 501), Meaning.DENIED),
 }
 _BY_CLASS = {1: Meaning.DENIED, 3: Meaning.DENIED, 4: Meaning.REFUSED, 5: Meaning.FAILING}
 
@@ -70,7 +71,7 @@ def verdict(answer: Answer, *, otlp: bool) -> Verdict:
     """The meaning of an answer; nothing of its text is passed on."""
     status = answer.status
     said = f"the backend answers HTTP {status}"
-    if status // 100 == 2:
+    if status // 100 == 2 and status not in _BY_STATUS:
         if otlp and rejected_items(answer.body):
             return Verdict(Meaning.REFUSED, "the backend took a part of it", "partial_success")
         return Verdict(Meaning.TAKEN, said)

@@ -52,6 +52,12 @@ def test_a_loki_that_takes_no_structured_metadata_is_to_be_repaired(option):
     assert said(text).meaning is Meaning.DENIED
 
 
+@pytest.mark.parametrize("otlp", [False, True])
+def test_a_loki_whose_ingestion_is_blocked_has_taken_nothing(otlp):
+    found = verdict(Answer(260, {}, b"ingestion blocked for user fake until 2026-12-24"), otlp=otlp)
+    assert found.meaning is Meaning.DENIED
+
+
 def test_a_push_that_lokis_parts_cannot_hand_on_is_too_large():
     text = "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (4300921 vs. 4194304)\n"
     found = said(text, 500)
