@@ -225,6 +225,12 @@ _TABLE = (
         ("exporter", "reason"),
     ),
     Metric(
+        "butterfly_remote_write_refused_target_info_total",
+        "counter",
+        "Samples of target_info that were refused.",
+        ("exporter",),
+    ),
+    Metric(
         "butterfly_remote_write_duplicate_deltas_total",
         "counter",
         "Deltas that came again after they were added.",

@@ -58,6 +58,7 @@ class PrometheusRemoteWriteExporter(StagedExporter):
         self._requests = meter.counter("butterfly_remote_write_requests_total")
         self._samples = meter.counter("butterfly_remote_write_samples_total").labels(exporter=context.id)
         self._refused = meter.counter("butterfly_remote_write_refused_points_total")
+        self._infos = meter.counter("butterfly_remote_write_refused_target_info_total").labels(exporter=context.id)
         self._duplicates = meter.counter("butterfly_remote_write_duplicate_deltas_total").labels(exporter=context.id)
         self._cut = meter.counter("butterfly_remote_write_exemplar_labels_cut_total").labels(exporter=context.id)
         self._repeated = meter.counter("butterfly_remote_write_repeated_samples_total").labels(exporter=context.id)
@@ -164,6 +165,8 @@ class PrometheusRemoteWriteExporter(StagedExporter):
             if not staged.counted:
                 self._refused.labels(exporter=self.id, reason=reason).inc(int(np.count_nonzero(rows)))
             found.append(Refusal(rows, reason, DETAILS[reason]))
+        if not staged.counted:
+            self._infos.inc(staged.table.infos_refused)
         if staged.undivided and not staged.counted and self._may_say():
             self.context.log.error(
                 "the backend refuses so much that the cause is no longer looked for: %d samples of one request were "

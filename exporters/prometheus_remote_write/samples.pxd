@@ -39,6 +39,7 @@ cdef class SampleTable(SeriesTable):
     cdef readonly list lanes
     cdef readonly int exemplars_cut
     cdef readonly int duplicates
+    cdef readonly int infos_refused
 
     cdef Sample* sample(
         self, uint32_t series, int64_t time, double value, int64_t created, uint32_t row

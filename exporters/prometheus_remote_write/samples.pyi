@@ -17,6 +17,8 @@ class SampleTable(SeriesTable):
     """Labels of exemplars that didn't fit the 128 characters."""
     duplicates: int
     """Samples that were there twice."""
+    infos_refused: int
+    """Samples of `target_info`, which are no data points and have no row."""
 
     @property
     def rows(self) -> int:

@@ -206,6 +206,7 @@ cdef class SampleTable(SeriesTable):
         """Refuse the rows behind the samples `begin` to `end`."""
         cdef size_t at
         for at in range(begin, end):
+            self.infos_refused += self.samples[self.order[at]].row == NONE
             self.refuse(self.samples[self.order[at]].row, <uint8_t>reason)
 
     def next(self, size_t begin, size_t end, size_t most_samples, size_t most_bytes):

@@ -142,6 +142,24 @@ async def test_one_bad_sample_in_a_thousand_costs_itself_alone(make, message):
     assert len(backend.requests) - before - 2 <= 2 * math.ceil(math.log2(1000))
 
 
+async def test_target_info_that_is_refused_is_counted_and_costs_no_point(make):
+    request = ExportMetricsServiceRequest.FromString(gauges(NAMES[:5], time.time_ns()))
+    for key, value in (("service.name", "s"), ("host.name", "h")):
+        request.resource_metrics[0].resource.attributes.add(key=key).value.string_value = value
+
+    def rule(_, samples):
+        return 400 if any(dict(labels)["__name__"] == "target_info" for labels, _, _ in samples) else None
+
+    backend = Backend(2, rule)
+    async with backend.serving() as url:
+        exporter = await make(url)
+        assert await exporter.send(staged(exporter, request.SerializeToString())) == []
+    assert backend.names() == sorted(NAMES[:5])
+    counted = exporter.context.meter.registry.get_sample_value
+    labels = {"exporter": "prometheus_remote_write"}
+    assert counted("butterfly_remote_write_refused_target_info_total", labels) == 1
+
+
 @pytest.mark.parametrize("message", ["auto", "prometheus.WriteRequest"])
 async def test_a_request_of_which_half_is_refused_is_sorted_out(make, message):
     def rule(backend, samples):
