@@ -24,7 +24,7 @@ cdef class Exemplars(LabelReader):
 
 cdef inline double exemplar_value(const uint8_t* at, const uint8_t* end) except? -1:
     cdef Field field
-    cdef inline double value = 0
+    cdef double value = 0
     while at < end:
         next_field(at, end, &field)
         at = field.after

@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp
 
-from exporters.prometheus_remote_write.memory cimport copy, grown
+from exporters.prometheus_remote_write.memory cimport copy, grown, rehashed
 from exporters.prometheus_remote_write.symbols cimport NONE, SymbolTable
 
 cdef enum:
@@ -100,7 +100,9 @@ cdef class SeriesTable(SymbolTable):
         self.series_count += 1
         self.series_slots[slot] = <uint32_t>self.series_count
         if self.series_count * 2 > self.series_mask:
-            self.series_slots = rehashed(self.series_slots, &self.series_mask, self.series, self.series_count)
+            self.series_slots = rehashed(
+                self.series_slots, &self.series_mask, self.series, sizeof(Series), self.series_count
+            )
         return <uint32_t>(self.series_count - 1)
 
     cdef int pair_room_for(self, size_t more) except -1:
@@ -114,18 +116,3 @@ cdef class SeriesTable(SymbolTable):
             self.pairs = moved
             self.pair_room = room
         return 0
-
-
-cdef uint32_t* rehashed(uint32_t* old, size_t* mask, Series* series, size_t count) except NULL:
-    cdef size_t larger = mask[0] * 2 + 1, at, slot
-    cdef uint32_t* slots = <uint32_t*>calloc(larger + 1, sizeof(uint32_t))
-    if slots == NULL:
-        raise MemoryError
-    for at in range(count):
-        slot = series[at].lo & larger
-        while slots[slot]:
-            slot = (slot + 1) & larger
-        slots[slot] = <uint32_t>(at + 1)
-    free(old)
-    mask[0] = larger
-    return slots

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from exporters.prometheus_remote_write.memory cimport grown, same
+from exporters.prometheus_remote_write.memory cimport grown, rehashed, same
 from exporters.prometheus_remote_write.siphash cimport siphash
 from exporters.wire.buffer cimport put
 from exporters.wire.numbers cimport load64
@@ -54,23 +54,10 @@ cdef class SymbolTable:
         self.symbol_count += 1
         self.symbol_slots[slot] = <uint32_t>self.symbol_count
         if self.symbol_count * 2 > self.symbol_mask:
-            self.symbol_slots = rehashed(self.symbol_slots, &self.symbol_mask, self.symbols, self.symbol_count)
+            self.symbol_slots = rehashed(
+                self.symbol_slots, &self.symbol_mask, self.symbols, sizeof(Symbol), self.symbol_count
+            )
         return <uint32_t>(self.symbol_count - 1)
 
     cdef uint32_t intern_bytes(self, bytes text) except? 4294967295:
         return self.intern(text, len(text))
-
-
-cdef uint32_t* rehashed(uint32_t* old, size_t* mask, Symbol* symbols, size_t count) except NULL:
-    cdef size_t larger = mask[0] * 2 + 1, at, slot
-    cdef uint32_t* slots = <uint32_t*>calloc(larger + 1, sizeof(uint32_t))
-    if slots == NULL:
-        raise MemoryError
-    for at in range(count):
-        slot = symbols[at].lo & larger
-        while slots[slot]:
-            slot = (slot + 1) & larger
-        slots[slot] = <uint32_t>(at + 1)
-    free(old)
-    mask[0] = larger
-    return slots
