@@ -127,25 +127,19 @@ class Gateway:
         except OSError:
             return 0, ""
 
-    def answer(self, path: str, within: float = 15.0) -> tuple[int, str]:
-        """The same when somebody answers. Raises `AssertionError` when nobody does."""
+    def answer(self, path: str, within: float = 15.0, wanted: int | None = None) -> tuple[int, str]:
+        """The same when somebody answers, with the `wanted` status. Raises `AssertionError` when nobody does."""
         give_up = time.monotonic() + within
         while True:
             status, text = self.get(path)
-            if status:
+            if status and wanted in {None, status}:
                 return status, text
             assert time.monotonic() < give_up, f"no answer within {within} s\n{self.log.read_text()}"
             time.sleep(0.05)
 
     def metrics(self, within: float = 15.0) -> str:
         """The page of metrics. Silence is no page of zeros: raises `AssertionError` when nobody answers."""
-        give_up = time.monotonic() + within
-        while True:
-            status, page = self.get("/metrics")
-            if status == 200:
-                return page
-            assert time.monotonic() < give_up, f"no metrics within {within} s\n{self.log.read_text()}"
-            time.sleep(0.05)
+        return self.answer("/metrics", within, wanted=200)[1]
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum over the samples of a metric that carry `labels`. Raises `AssertionError` when nobody answers."""

@@ -29,6 +29,7 @@ from bench.generator.traces import Mix
 from bench.generator.traffic import Shape, Traffic
 from bench.generator.transport import Answer, Transport, connect
 from collector.api import BuildContext, from_json
+from collector.options import parse_duration
 from processors.pii_scrubber import PiiScrubber
 from tests.servers.process import free_ports
 
@@ -168,8 +169,7 @@ def three_pillars(
 
 def decision_wait_of(gateway: Gateway) -> float:
     """In seconds."""
-    text = gateway.config["processors"]["tail_sampling"]["decision_wait"]
-    return float(text[:-2]) / 1000 if text.endswith("ms") else float(text[:-1])
+    return parse_duration(gateway.config["processors"]["tail_sampling"]["decision_wait"]) / 1e9
 
 
 def scrubbed(gateway: Gateway, signal: Signal, payloads: Iterable[bytes]) -> list[bytes]:
