@@ -105,6 +105,7 @@ class Sending:
         np.minimum.at(first, row, sent.at / 1e9)
         held_up = settled - first[row] > wait
         print(f"\n{held_up.sum()} of {len(sent)} spans came later than {wait:g} s after the first of their trace")
+        assert held_up.sum() < len(sent) / 2, "too much was held up for verdicts to rest on the rest"
         return replace(sent, late=sent.late | held_up)
 
     def report(self, sink: tuple[Path, ...], *, wait: float | None, keep_share: float = 0.1) -> Report:
